@@ -1,0 +1,15 @@
+"""authsvc: one login, revocable sessions outside, locally verified JWTs inside.
+
+The rooms, each of which starts with a page on what it owns and what it leaves to others:
+
+`v1`      the contract as Python: stubs generated from `protos/`, never edited
+`core`    the rules, without gRPC, SQL, Redis or a clock of their own
+`stores`  the outside world: SQL, Valkey, migrations
+`rpc`     what gRPC sees: servicers, policy, errors, interceptors
+`config`  the only reader of the environment
+`app`     the one place that joins the parts
+
+Importing this package loads none of them: a service that only uses `authsvc.v1` stays small.
+"""
+
+__version__ = "0.1.0.dev0"

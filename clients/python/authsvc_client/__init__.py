@@ -1,0 +1,1 @@
+"""What other services install to log in, call and verify: the client side of authsvc."""
