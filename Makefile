@@ -14,6 +14,10 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 export UV_PYTHON_DOWNLOADS := never
 # Certificates as the machine trusts them, so that an index behind a company's proxy works too.
 export UV_SYSTEM_CERTS := 1
+# A user without a home of their own (some CI) still gets a cache.
+ifeq ($(shell [ -w "$$HOME" ] && echo yes),)
+export UV_CACHE_DIR ?= $(VENV)/.cache
+endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
