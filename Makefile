@@ -16,7 +16,8 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := 1
 # A user without a home of their own (some CI) still gets a cache.
 ifeq ($(shell [ -w "$$HOME" ] && echo yes),)
-export UV_CACHE_DIR ?= $(VENV)/.cache
+export UV_CACHE_DIR ?= $(VENV)/.cache/uv
+export BUF_CACHE_DIR ?= $(VENV)/.cache/buf
 endif
 
 .DEFAULT_GOAL := help
