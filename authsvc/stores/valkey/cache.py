@@ -1,0 +1,61 @@
+"""Owns putting the cache together from its URL. Leaves what each part does to the part."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from authsvc.core.contracts import Hints, LoginThrottle, SessionCache
+from authsvc.stores.valkey.address import CacheUrl, Kind, parse_cache_url
+from authsvc.stores.valkey.hints import ValkeyHints
+from authsvc.stores.valkey.none import NoHints, NoSessions
+from authsvc.stores.valkey.primary import SentinelPrimary, StandalonePrimary
+from authsvc.stores.valkey.sessions import ValkeySessions
+from authsvc.stores.valkey.throttle import ValkeyThrottle
+from authsvc.stores.valkey.topology import Topology
+
+NO_CACHE = "none"
+_FIRST_CONNECT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStores:
+    """All that lives in the cache. `throttle` is None where there is no cache to share counters in."""
+
+    sessions: SessionCache
+    throttle: LoginThrottle | None
+    hints: Hints
+    ping: Callable[[], Awaitable[None]]
+    """Make one round trip to every server. Raises StoreUnavailable."""
+    close: Callable[[], Awaitable[None]]
+    """Close all connections; calls after that raise StoreUnavailable."""
+
+
+async def open_cache(url: str, epoch: int, timeout_ms: int = 250) -> CacheStores:
+    """Connect to the cache at `url`, or to none at all if it is `none`.
+
+    Waits a second at most for the first connection, and goes on without: then calls raise StoreUnavailable until there
+    is one. A reply later than `timeout_ms` is none. Raises ValueError if the URL cannot be read.
+    """
+    if url == NO_CACHE:
+        return CacheStores(NoSessions(), None, NoHints(), _nothing, _nothing)
+    timeout_s = timeout_ms / 1000
+    topology = _open_topology(parse_cache_url(url), timeout_s)
+    await topology.wait_up(_FIRST_CONNECT_S)
+    return CacheStores(
+        sessions=ValkeySessions(topology, epoch),
+        throttle=ValkeyThrottle(topology),
+        hints=ValkeyHints(topology, timeout_s),
+        ping=topology.ping,
+        close=topology.close,
+    )
+
+
+def _open_topology(url: CacheUrl, timeout_s: float) -> Topology:
+    if url.kind is Kind.SENTINEL:
+        return SentinelPrimary(url.servers, url.service, url.entry, timeout_s)
+    if url.kind is Kind.CLUSTER:
+        raise ValueError("clusters are not supported yet")
+    return StandalonePrimary(url.entry, timeout_s)
+
+
+async def _nothing() -> None:
+    pass
