@@ -1,0 +1,1 @@
+"""Owns the outside world: SQL and Valkey behind the contracts of `authsvc.core.contracts`. Decides nothing."""
