@@ -16,8 +16,8 @@ from authsvc.core.model import (
     ClientKey,
     LogPosition,
     RefreshState,
-    RevokeReason,
     Revocation,
+    RevokeReason,
     Session,
     SigningKey,
     User,
@@ -99,7 +99,14 @@ class SessionStore(Protocol):
         """
 
     async def replay(
-        self, session_id: str, client_id: str, presented_hash: bytes, generation: int, rotated_after: int, limit: int, now: int,
+        self,
+        session_id: str,
+        client_id: str,
+        presented_hash: bytes,
+        generation: int,
+        rotated_after: int,
+        limit: int,
+        now: int,
     ) -> tuple[Session, bytes] | None:
         """Count one replay and return the session and the sealed successor, or None.
 
@@ -111,7 +118,9 @@ class SessionStore(Protocol):
         """Revoke one session if it is not yet revoked. MUST number the log entry in the same transaction, in commit
         order and without gaps. A session not found or already revoked changes nothing: revision 0."""
 
-    async def revoke_user(self, user_id: str, order: RevokeOrder, keep_session_id: str | None = None) -> Revoked:
+    async def revoke_user(
+        self, user_id: str, order: RevokeOrder, keep_session_id: str | None = None
+    ) -> Revoked:
         """Revoke every live session of the user, but `keep_session_id`; one log entry each."""
 
     async def list_user(

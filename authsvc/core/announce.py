@@ -1,0 +1,54 @@
+"""Owns what follows a committed revocation: this instance's view, the cache, the other instances. Leaves committing to the
+stores.
+
+The commit is what counts; nothing here can undo it. If the cache cannot be told, the whole cache is declared cold, by a
+new epoch in the log: when in doubt, drop the cache.
+"""
+
+from collections.abc import Callable
+
+from authsvc.core.contracts import Hints, RevocationLog, Revoked, SessionCache, StoreUnavailable
+from authsvc.core.view import View
+
+
+class Announcer:
+    """Makes committed revocations count everywhere."""
+
+    def __init__(
+        self,
+        view: View,
+        cache: SessionCache,
+        log: RevocationLog,
+        hints: Hints,
+        look_at_log: Callable[[], None],
+    ) -> None:
+        self._view = view
+        self._cache = cache
+        self._log = log
+        self._hints = hints
+        self._look_at_log = look_at_log
+
+    async def announce(self, revoked: Revoked) -> None:
+        """Spread what was revoked. Here it counts before this returns; elsewhere within half a second at the latest."""
+        for entry in revoked.entries:
+            self._view.apply(entry)
+        if revoked.session_hashes:
+            await self._drop(revoked)
+        await self.tell()
+
+    async def tell(self) -> None:
+        """Say, here and elsewhere, that the log has moved."""
+        self._look_at_log()
+        await self._hints.publish()
+
+    async def _drop(self, revoked: Revoked) -> None:
+        try:
+            await self._cache.end(revoked.session_hashes)
+        except StoreUnavailable:
+            await self._go_cold()
+
+    async def _go_cold(self) -> None:
+        try:
+            self._cache.set_epoch(await self._log.bump_epoch())
+        except StoreUnavailable:
+            pass  # SQL left right after the commit: the log entry itself still stops the session at every instance.

@@ -1,0 +1,26 @@
+"""Owns ids: UUIDs for users and sessions. Leaves client ids, which people choose, to core.clients.
+
+A client id is at most 32 characters and a UUID text has 36, so `sub` can never equal a `client_id` (RFC 9700 §4.15).
+"""
+
+from uuid import UUID
+
+from authsvc.core.tokens import RandomBytes
+
+_VERSION_7 = 0x7 << 76
+_VARIANT = 0x2 << 62
+
+
+def new_id(now: int, random_bytes: RandomBytes) -> str:
+    """Return a UUIDv7 (RFC 9562 §5.7): time first, so that new rows land together in an index, then 74 random bits."""
+    chance = int.from_bytes(random_bytes(10), "big")
+    rand_a, rand_b = (chance >> 62) & 0xFFF, chance & ((1 << 62) - 1)
+    return str(UUID(int=now << 80 | _VERSION_7 | rand_a << 64 | _VARIANT | rand_b))
+
+
+def is_id(text: str) -> bool:
+    """Whether the text is a UUID in its canonical form."""
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
