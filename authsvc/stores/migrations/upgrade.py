@@ -1,0 +1,77 @@
+"""Owns bringing a database to the newest schema, from any number of hosts at once. Leaves the steps to `versions`.
+
+Everything happens in one transaction under a lock: the second host waits, then finds nothing to do. Both databases
+have transactional DDL, so an upgrade that is cut off has not happened.
+"""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from authsvc.core.clock import MINUTE
+from authsvc.stores.sql import address, sqlite
+from authsvc.stores.sql.failures import translated
+from authsvc.stores.sql.limits import Limits
+
+_LIMITS = Limits(command_ms=10 * MINUTE, connect_ms=MINUTE // 6)
+_LOCK = text("SELECT pg_advisory_xact_lock(hashtext('authsvc.migrations'))")
+
+
+async def upgrade_to_head(database_url: str) -> None:
+    """Bring the schema to the newest step. Raises StoreUnavailable, address.UnknownDatabase."""
+    engine = _open_engine(database_url)
+    try:
+        with translated():
+            async with engine.begin() as connection:
+                if connection.dialect.name == "postgresql":
+                    await connection.execute(_LOCK)
+                await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+
+
+async def is_at_head(database_url: str) -> bool:
+    """Say whether the schema is the one this version of the service needs. Changes nothing."""
+    engine = _open_engine(database_url)
+    try:
+        with translated():
+            async with engine.begin() as connection:
+                return await connection.run_sync(_current) == _scripts(_config()).get_current_head()
+    finally:
+        await engine.dispose()
+
+
+def _open_engine(database_url: str) -> AsyncEngine:
+    url = address.parse(database_url)
+    if not address.is_postgresql(url):
+        return sqlite.open_writer(url, _LIMITS)
+
+    from authsvc.stores.sql import postgresql  # asyncpg is installed only where it is used
+
+    return postgresql.open_engine(url, 1, _LIMITS)
+
+
+def _upgrade(connection: Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _current(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _scripts(config: Config) -> ScriptDirectory:
+    return ScriptDirectory.from_config(config)

@@ -1,0 +1,48 @@
+"""Owns what a database address may look like. Leaves opening it to `postgresql` and `sqlite`."""
+
+from pathlib import Path
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+_POSTGRESQL = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
+_SQLITE = frozenset({"sqlite", "sqlite+aiosqlite"})
+
+
+class UnknownDatabase(ValueError):
+    """The address is not one this service can open. The text never repeats the address: it may hold a password."""
+
+
+def parse(database_url: str) -> URL:
+    """Read `postgresql://…` or `sqlite:///path`, with or without the driver's name, and name the driver.
+
+    Raises UnknownDatabase. A database in memory is refused: every connection would see another one.
+    """
+    try:
+        url = make_url(database_url)
+    except (ArgumentError, ValueError):
+        raise UnknownDatabase("the database address is not a URL") from None
+    if url.drivername in _POSTGRESQL:
+        return url.set(drivername="postgresql+asyncpg")
+    if url.drivername not in _SQLITE:
+        raise UnknownDatabase("the database address must begin with postgresql:// or sqlite:///")
+    if url.database in (None, "", ":memory:"):
+        raise UnknownDatabase(
+            "the SQLite address must name a file: sqlite:///relative or sqlite:////absolute"
+        )
+    return url.set(drivername="sqlite+aiosqlite")
+
+
+def is_postgresql(url: URL) -> bool:
+    """Say which of the two kinds a parsed address is."""
+    return url.get_backend_name() == "postgresql"
+
+
+def dsn(url: URL) -> str:
+    """Write a parsed PostgreSQL address as libpq and asyncpg read it, password and all. For the driver only."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def file(url: URL) -> Path:
+    """Return the file of a parsed SQLite address."""
+    return Path(url.database or "")

@@ -1,0 +1,119 @@
+"""Owns clients and their keys. Leaves who may do what to `core.callers`.
+
+Each change increments the log's `registry`, by which other instances learn that theirs is out of date.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authsvc.core.model import AuditEvent, Client, ClientKey
+from authsvc.stores.sql.audit import record_in
+from authsvc.stores.sql.engine import Database
+from authsvc.stores.sql.revocations import bump_registry
+from authsvc.stores.sql.rows import (
+    CLIENT_COLUMNS,
+    CLIENT_KEY_COLUMNS,
+    client,
+    client_key,
+    client_key_values,
+    client_values,
+    storable,
+)
+from authsvc.stores.sql.schema import client_keys, clients
+
+_WIDTH = len(CLIENT_COLUMNS)
+
+_BY_ID = select(*CLIENT_COLUMNS).where(clients.c.id == bindparam("id"))
+_LOCK = _BY_ID.with_for_update(key_share=True)
+_LIST = (
+    select(*CLIENT_COLUMNS)
+    .where(clients.c.id > bindparam("after"))
+    .order_by(clients.c.id)
+    .limit(bindparam("limit"))
+)
+_ALL = (
+    select(*CLIENT_COLUMNS, *CLIENT_KEY_COLUMNS)
+    .select_from(clients.outerjoin(client_keys))
+    .order_by(clients.c.id, client_keys.c.created_at, client_keys.c.key_hash)
+)
+_INSERT_KEY = insert(client_keys)
+_END_KEYS = (
+    update(client_keys)
+    .where(
+        client_keys.c.client_id == bindparam("owner_id"),
+        or_(client_keys.c.expires_at.is_(None), client_keys.c.expires_at > bindparam("end_at")),
+    )
+    .values(expires_at=bindparam("end_at"))
+)
+_DROP_KEYS = delete(client_keys).where(client_keys.c.client_id == bindparam("owner_id"))
+_REVOKE = update(clients).where(clients.c.id == bindparam("client_id")).values(revoked_at=bindparam("at"))
+
+
+class ClientStore:
+    """core.contracts.ClientStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, client: Client, key: ClientKey | None, audit: AuditEvent) -> bool:
+        """Insert the client and its first key. False if the id is taken."""
+        try:
+            async with self._database.write() as connection:
+                await connection.execute(insert(clients), client_values(client))
+                if key is not None:
+                    await connection.execute(_INSERT_KEY, client_key_values(key))
+                await _finish(connection, audit)
+        except IntegrityError:
+            if not await self._database.read(_BY_ID, {"id": client.id}):
+                raise
+            return False
+        return True
+
+    async def list(self, limit: int, after_id: str) -> Sequence[Client]:
+        """Return clients by id, starting above `after_id`."""
+        rows = await self._database.read(_LIST, {"after": storable(after_id), "limit": limit})
+        return [client(row) for row in rows]
+
+    async def list_all(self) -> tuple[Sequence[Client], Sequence[ClientKey]]:
+        """Return every client and every key; one statement, so read at one moment."""
+        rows = await self._database.read(_ALL)
+        found = {row[0]: client(row) for row in rows}
+        keys = [client_key(row[_WIDTH:]) for row in rows if row[_WIDTH] is not None]
+        return tuple(found.values()), keys
+
+    async def add_key(self, key: ClientKey, old_keys_expire_at: int, audit: AuditEvent) -> bool:
+        """Add a key; older keys end at the given time at the latest. False if there is no such active client."""
+        async with self._database.write() as connection:
+            owner = await _lock(connection, key.client_id)
+            if owner is None or owner.revoked_at is not None:
+                return False
+            await connection.execute(_END_KEYS, {"owner_id": owner.id, "end_at": old_keys_expire_at})
+            await connection.execute(_INSERT_KEY, client_key_values(key))
+            await _finish(connection, audit)
+        return True
+
+    async def revoke(self, client_id: str, revoked_at: int, audit: AuditEvent) -> Client | None:
+        """Revoke the client and drop its keys. None if there is no such client."""
+        async with self._database.write(reserved=True) as connection:
+            before = await _lock(connection, client_id)
+            if before is None or before.revoked_at is not None:
+                return before
+            await connection.execute(_REVOKE, {"client_id": client_id, "at": revoked_at})
+            await connection.execute(_DROP_KEYS, {"owner_id": client_id})
+            await _finish(connection, audit)
+            return replace(before, revoked_at=revoked_at)
+
+
+async def _lock(connection: AsyncConnection, client_id: str) -> Client | None:
+    """Return the client as of now, and keep everyone else from changing it until the transaction ends."""
+    row = (await connection.execute(_LOCK, {"id": storable(client_id)})).one_or_none()
+    return client(row) if row else None
+
+
+async def _finish(connection: AsyncConnection, event: AuditEvent) -> None:
+    await record_in(connection, event)
+    await bump_registry(connection)

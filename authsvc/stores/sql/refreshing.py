@@ -1,0 +1,125 @@
+"""Owns the statements that refreshes race with. Leaves the verdicts to `core.refresh`.
+
+Each is one conditional UPDATE of the session's row. Of any number that run at once the database lets one go first;
+the others then look at the row as it has become, and no longer match. A revocation is one more such UPDATE, so it
+comes either before a rotation, which then fails, or after it, and then ends the successor too.
+"""
+
+from sqlalchemy import BigInteger, Case, Integer, LargeBinary, bindparam, case, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from authsvc.core.contracts import Rotation
+from authsvc.core.model import AuditEvent, RefreshState, Session
+from authsvc.stores.sql.audit import per_row_of, prefixed_values, record_in
+from authsvc.stores.sql.engine import Database
+from authsvc.stores.sql.rows import REFRESH_COLUMNS, SESSION_COLUMNS, is_id, refresh_state, session
+from authsvc.stores.sql.schema import HASH, sessions
+
+_row = sessions.c
+_WIDTH = len(SESSION_COLUMNS)
+_now = bindparam("now", type_=BigInteger)
+_presented = bindparam("presented_hash", type_=HASH)
+_generation = bindparam("generation", type_=BigInteger)
+
+
+def _smaller(one: ColumnElement[int], other: ColumnElement[int]) -> Case[int]:
+    """The smaller of two numbers; the databases have no function of the same name for it."""
+    return case((one < other, one), else_=other)
+
+
+_refreshable = (
+    _row.id == bindparam("session_id"),
+    _row.client_id == bindparam("caller_id"),
+    _row.revoked_at.is_(None),
+    _row.refresh_expires_at > _now,
+    _row.refresh_idle_expires_at > _now,
+)
+_ROTATE = (
+    update(sessions)
+    .where(*_refreshable, _row.refresh_generation == _generation, _row.refresh_hash == _presented)
+    .values(
+        refresh_generation=_row.refresh_generation + 1,
+        previous_refresh_hash=_row.refresh_hash,
+        refresh_hash=bindparam("successor_hash", type_=HASH),
+        sealed_successor=bindparam("sealed", type_=LargeBinary),
+        rotated_at=_now,
+        replay_count=0,
+        refresh_idle_expires_at=_smaller(_now + _row.refresh_idle_ms, _row.refresh_expires_at),
+    )
+    .returning(*SESSION_COLUMNS)
+)
+_rotated = _ROTATE.cte("rotated")
+_ROTATE_WITH_AUDIT = select(_rotated).add_cte(per_row_of(_rotated))
+
+_REPLAY = (
+    update(sessions)
+    .where(
+        *_refreshable,
+        _row.refresh_generation == _generation + 1,
+        _row.previous_refresh_hash == _presented,
+        _row.rotated_at >= bindparam("rotated_after"),
+        _row.replay_count < bindparam("replay_limit", type_=Integer),
+    )
+    .values(replay_count=_row.replay_count + 1)
+    .returning(*SESSION_COLUMNS, _row.sealed_successor)
+)
+_GET = select(*SESSION_COLUMNS, *REFRESH_COLUMNS).where(
+    _row.id == bindparam("session_id"), _row.refresh_hash.is_not(None)
+)
+
+
+async def get(database: Database, session_id: str) -> tuple[Session, RefreshState] | None:
+    """Return the session and its refresh state, or None if there is no such session or it has no refresh token."""
+    if not is_id(session_id):
+        return None
+    rows = await database.read(_GET, {"session_id": session_id})
+    return (session(rows[0]), refresh_state(rows[0][_WIDTH:])) if rows else None
+
+
+async def rotate(database: Database, rotation: Rotation, event: AuditEvent) -> Session | None:
+    """Rotate, or return None if the row is not as the rotation says. On PostgreSQL one round trip, audit included."""
+    if not is_id(rotation.session_id):
+        return None
+    values = {
+        "session_id": rotation.session_id,
+        "caller_id": rotation.client_id,
+        "generation": rotation.generation,
+        "presented_hash": rotation.presented_hash,
+        "successor_hash": rotation.successor_hash,
+        "sealed": rotation.sealed_successor,
+        "now": rotation.now,
+    }
+    if database.is_postgresql:
+        rows = await database.change(_ROTATE_WITH_AUDIT, values | prefixed_values(event))
+        return session(rows[0]) if rows else None
+    async with database.write() as connection:
+        rows = (await connection.execute(_ROTATE, values)).all()
+        if rows:
+            await record_in(connection, event)
+    return session(rows[0]) if rows else None
+
+
+async def replay(
+    database: Database,
+    session_id: str,
+    client_id: str,
+    presented_hash: bytes,
+    generation: int,
+    rotated_after: int,
+    limit: int,
+    now: int,
+) -> tuple[Session, bytes] | None:
+    """Count one replay, or return None if the row does not allow it."""
+    if not is_id(session_id):
+        return None
+    values = {
+        "session_id": session_id,
+        "caller_id": client_id,
+        "generation": generation,
+        "presented_hash": presented_hash,
+        "rotated_after": rotated_after,
+        "replay_limit": limit,
+        "now": now,
+    }
+    rows = await database.change(_REPLAY, values)
+    return (session(rows[0]), rows[0][_WIDTH]) if rows else None

@@ -1,0 +1,181 @@
+"""Owns the tables as they are now. Leaves how they came to be so to `authsvc.stores.migrations`.
+
+The same on PostgreSQL and SQLite. Times and durations are BIGINT milliseconds, lists are space-separated TEXT, hashes
+are SHA-256 digests in 32 bytes; no column holds a token or a password. Names that are compared or sorted are ordered
+by byte on both ("C").
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    Uuid,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pk",
+        "fk": "%(table_name)s_%(column_0_name)s_fk",
+        "uq": "%(table_name)s_%(column_0_name)s_key",
+        "ck": "%(table_name)s_%(constraint_name)s",
+    }
+)
+
+ID = Uuid(as_uuid=False)
+HASH = LargeBinary(32)
+BYTEWISE_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+ROW_NUMBER = BigInteger().with_variant(
+    Integer, "sqlite"
+)  # SQLite numbers rows by itself only if they are INTEGER
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("username", Text, nullable=False),
+    Column("username_key", BYTEWISE_TEXT, nullable=False, unique=True),
+    Column("password_hash", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("disabled_at", BigInteger),
+    Column("password_changed_at", BigInteger, nullable=False),
+)
+
+clients = Table(
+    "clients",
+    metadata,
+    Column("id", BYTEWISE_TEXT, primary_key=True),
+    Column("display_name", Text, nullable=False),
+    Column("permissions", Text, nullable=False),
+    Column("audiences", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+)
+
+client_keys = Table(
+    "client_keys",
+    metadata,
+    Column("key_hash", HASH, primary_key=True),
+    Column("client_id", BYTEWISE_TEXT, ForeignKey("clients.id"), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    CheckConstraint("length(key_hash) = 32", name="key_hash_is_sha256"),
+    Index("client_keys_by_client", "client_id"),
+)
+
+# `client_id` is not a foreign key: callers that need no registration may log users in. `username` is the user's name
+# at login. `expires_at` is the later of the two absolute deadlines and never moves. Room is left in each page, so that
+# rotations, which touch no indexed column, stay within it.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", ID, primary_key=True),
+    Column("user_id", ID, ForeignKey("users.id"), nullable=False),
+    Column("username", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("audiences", Text, nullable=False),
+    Column("amr", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("session_token_hash", HASH, unique=True),
+    Column("session_expires_at", BigInteger),
+    Column("session_idle_ms", BigInteger, nullable=False),
+    Column("refresh_generation", BigInteger, nullable=False),
+    Column("refresh_hash", HASH),
+    Column("previous_refresh_hash", HASH),
+    Column("sealed_successor", LargeBinary),
+    Column("rotated_at", BigInteger),
+    Column("replay_count", Integer, nullable=False),
+    Column("refresh_expires_at", BigInteger),
+    Column("refresh_idle_ms", BigInteger, nullable=False),
+    Column("refresh_idle_expires_at", BigInteger),
+    Column("ip_address", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("device_label", Text, nullable=False),
+    Column("revoked_at", BigInteger),
+    Column("revoke_reason", Text),
+    CheckConstraint("length(session_token_hash) = 32", name="session_token_hash_is_sha256"),
+    CheckConstraint("length(refresh_hash) = 32", name="refresh_hash_is_sha256"),
+    CheckConstraint("length(previous_refresh_hash) = 32", name="previous_refresh_hash_is_sha256"),
+    CheckConstraint(
+        "(session_token_hash IS NULL) = (session_expires_at IS NULL)", name="session_token_whole"
+    ),
+    CheckConstraint("(refresh_hash IS NULL) = (refresh_expires_at IS NULL)", name="refresh_token_whole"),
+    CheckConstraint("(refresh_hash IS NULL) = (refresh_idle_expires_at IS NULL)", name="refresh_idle_whole"),
+    CheckConstraint("(revoked_at IS NULL) = (revoke_reason IS NULL)", name="revoked_with_reason"),
+    Index("sessions_by_user", "user_id", "created_at", "id"),
+    Index("sessions_by_expiry", "expires_at"),
+    postgresql_with={"fillfactor": 70},
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("issued_before_at", BigInteger),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("revocations_by_expiry", "expires_at"),
+)
+
+# One row. Its lock puts revocations in an order: whoever holds it commits before the next one gets a revision.
+log_state = Table(
+    "log_state",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("revision", BigInteger, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("registry", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("algorithm", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("public_jwk", Text, nullable=False),
+    Column("sealed_private", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+_active = signing_keys.c.state == "active"
+Index(
+    "signing_keys_one_active",
+    signing_keys.c.state,
+    unique=True,
+    postgresql_where=_active,
+    sqlite_where=_active,
+)
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    Column("id", ROW_NUMBER, Identity(), primary_key=True),
+    Column("event", Text, nullable=False),
+    Column("happened_at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("session_id", Text, nullable=False),
+    Column("client_id", Text, nullable=False),
+    Column("ip_address", Text, nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("device_label", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index("audit_events_by_time", "happened_at"),
+    Index("audit_events_by_user", "user_id", "happened_at"),
+    Index("audit_events_by_session", "session_id", "happened_at"),
+)

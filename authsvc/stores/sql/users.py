@@ -1,0 +1,131 @@
+"""Owns users. Leaves what passwords and names may look like to `core`.
+
+A change that must end sessions locks the user's row first, so that no login slips in between (see `sessions`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authsvc.core.contracts import Revoked, RevokeOrder
+from authsvc.core.model import AuditEvent, User, UserSecret
+from authsvc.stores.sql import ending
+from authsvc.stores.sql.audit import record_in
+from authsvc.stores.sql.engine import Database
+from authsvc.stores.sql.rows import USER_COLUMNS, is_id, storable, user, user_values
+from authsvc.stores.sql.schema import users
+
+_row = users.c
+_WIDTH = len(USER_COLUMNS)
+
+_BY_ID = select(*USER_COLUMNS).where(_row.id == bindparam("id"))
+_LOCK = _BY_ID.with_for_update(key_share=True)
+_BY_KEY = select(*USER_COLUMNS, _row.password_hash).where(_row.username_key == bindparam("key"))
+_LIST = (
+    select(*USER_COLUMNS, _row.username_key)
+    .where(_row.username_key > bindparam("after"))
+    .order_by(_row.username_key)
+    .limit(bindparam("limit"))
+)
+_REHASH = (
+    update(users)
+    .where(_row.id == bindparam("user_id"), _row.password_hash == bindparam("old_hash"))
+    .values(password_hash=bindparam("new_hash"))
+)
+
+
+class UserStore:
+    """core.contracts.UserStore."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, user: User, username_key: str, password_hash: str, audit: AuditEvent) -> bool:
+        """Insert the user. False if the key is taken."""
+        try:
+            async with self._database.write() as connection:
+                await connection.execute(insert(users), user_values(user, username_key, password_hash))
+                await record_in(connection, audit)
+        except IntegrityError:
+            if await self.get_by_username(username_key) is None:
+                raise
+            return False
+        return True
+
+    async def get(self, user_id: str) -> User | None:
+        """Return the user."""
+        if not is_id(user_id):
+            return None
+        rows = await self._database.read(_BY_ID, {"id": user_id})
+        return user(rows[0]) if rows else None
+
+    async def get_secret(self, username_key: str) -> UserSecret | None:
+        """Return the user with the password hash, disabled or not."""
+        rows = await self._database.read(_BY_KEY, {"key": storable(username_key)})
+        return UserSecret(user(rows[0]), rows[0][_WIDTH]) if rows else None
+
+    async def get_by_username(self, username_key: str) -> User | None:
+        """Return the user."""
+        secret = await self.get_secret(username_key)
+        return secret.user if secret else None
+
+    async def list(self, limit: int, after_key: str) -> Sequence[tuple[str, User]]:
+        """Return (username_key, user) by key, starting above `after_key`."""
+        rows = await self._database.read(_LIST, {"after": storable(after_key), "limit": limit})
+        return [(row[_WIDTH], user(row)) for row in rows]
+
+    async def rehash(self, user_id: str, old_hash: str, new_hash: str) -> None:
+        """Replace the hash of the same password, unless another has been set meanwhile."""
+        if is_id(user_id):
+            values = {"user_id": user_id, "old_hash": old_hash, "new_hash": new_hash}
+            await self._database.change(_REHASH, values)
+
+    async def set_password(self, user_id: str, password_hash: str, order: RevokeOrder) -> Revoked | None:
+        """Set the hash and revoke all sessions, in one transaction. None if there is no such user."""
+        async with self._database.write(reserved=True) as connection:
+            before = await _lock(connection, user_id)
+            if before is None:
+                return None
+            changed_at = max(order.revoked_at, before.password_changed_at + 1)
+            await _set(connection, user_id, password_hash=password_hash, password_changed_at=changed_at)
+            ended = await ending.end_all(connection, user_id, order)
+            await record_in(connection, order.audit)
+            return await ending.log(connection, ended, order)
+
+    async def disable(self, user_id: str, order: RevokeOrder) -> tuple[User, Revoked] | None:
+        """Disable and revoke all sessions in one transaction. None if there is no such user."""
+        async with self._database.write(reserved=True) as connection:
+            before = await _lock(connection, user_id)
+            if before is None:
+                return None
+            if before.disabled_at is not None:
+                return before, Revoked(0, (), ())
+            await _set(connection, user_id, disabled_at=order.revoked_at)
+            ended = await ending.end_all(connection, user_id, order)
+            await record_in(connection, order.audit)
+            return replace(before, disabled_at=order.revoked_at), await ending.log(connection, ended, order)
+
+    async def enable(self, user_id: str, audit: AuditEvent) -> User | None:
+        """Enable. None if there is no such user."""
+        async with self._database.write() as connection:
+            before = await _lock(connection, user_id)
+            if before is None or before.disabled_at is None:
+                return before
+            await _set(connection, user_id, disabled_at=None)
+            await record_in(connection, audit)
+            return replace(before, disabled_at=None)
+
+
+async def _lock(connection: AsyncConnection, user_id: str) -> User | None:
+    """Return the user as of now, and keep everyone else from changing it until the transaction ends."""
+    if not is_id(user_id):
+        return None
+    row = (await connection.execute(_LOCK, {"id": user_id})).one_or_none()
+    return user(row) if row else None
+
+
+async def _set(connection: AsyncConnection, user_id: str, **values: object) -> None:
+    await connection.execute(update(users).where(_row.id == user_id).values(values))
