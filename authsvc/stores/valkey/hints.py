@@ -14,6 +14,7 @@ _log = logging.getLogger(__name__)
 
 _CHANNEL = "authsvc:log"
 _PAUSE_S = 0.5
+_QUIET_S = 2.0
 
 
 class ValkeyHints:
@@ -39,9 +40,17 @@ class ValkeyHints:
             await asyncio.sleep(_PAUSE_S)
 
     async def _subscribe(self) -> AsyncIterator[None]:
-        """Yield at each message, and once at the start: hints may have passed while nobody listened."""
+        """Yield at each message, and once at the start: hints may have passed while nobody listened.
+
+        Ends if the server leaves a PING unanswered.
+        """
         address = await self._topology.primary()
         async with open_client(address, self._timeout_s) as client, client.pubsub() as subscription:
             await subscription.subscribe(_CHANNEL)
-            async for _ in subscription.listen():
-                yield
+            asked = False
+            while (message := await subscription.get_message(timeout=_QUIET_S)) or not asked:
+                asked = message is None
+                if message is None:
+                    await subscription.ping()
+                elif message["type"] != "pong":
+                    yield

@@ -39,6 +39,11 @@ class Link:
             raise StoreUnavailable("no connection to the cache")
         return self._live
 
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a live connection."""
+        return self._live is not None
+
     async def wait_up(self, timeout_s: float) -> bool:
         """Wait for a connection; whether there is one."""
         try:
