@@ -102,18 +102,11 @@ async def sentinel_pair(directory: Path) -> AsyncIterator[Pair]:
         yield Pair(primary, replica, f"redis+sentinel://:{password}@127.0.0.1:{port}/main", port)
 
 
-async def fail_over(pair: Pair) -> None:
-    """Have the Sentinel promote the replica, though the primary is well."""
+async def name_primary(pair: Pair, server: EmbeddedValkey) -> None:
+    """Have the Sentinel name another server, and leave the former one as it is."""
     async with redis.Redis(port=pair.sentinel_port) as client:
-
-        async def accepted() -> bool:
-            try:
-                await ask(client, "SENTINEL FAILOVER", "main")
-            except redis.ResponseError:  # it has not looked at the replica yet
-                return False
-            return True
-
-        await until(accepted, within_s=10)
+        await ask(client, "SENTINEL REMOVE", "main")
+        await ask(client, "SENTINEL MONITOR", "main", "127.0.0.1", server.port, 1)
 
 
 def _sentinel_settings(directory: Path, port: int, primary_port: int, password: str) -> Path:

@@ -17,8 +17,8 @@ from tests.parts.valkey_groups import (
     SLOTS,
     ask,
     cluster_is_whole,
-    fail_over,
     move_slot,
+    name_primary,
     sentinel_pair,
     start_cluster,
     stop_cluster,
@@ -115,6 +115,14 @@ async def test_a_lost_node_takes_only_its_share(cache: CacheStores, cluster: lis
     await until(lambda: cluster_is_whole(cluster), within_s=20)
 
 
+async def test_without_any_node_nothing_is_known(cache: CacheStores) -> None:
+    """Only when no server at all answers is a batch as a whole refused."""
+    await cache.close()
+
+    with pytest.raises(StoreUnavailable):
+        await cache.sessions.validate_many(HASHES, NOW)
+
+
 async def test_a_moved_slot_is_found_again(cache: CacheStores, cluster: list[EmbeddedValkey]) -> None:
     """When a slot moves, the first call says that nothing is known, and then the new primary is asked."""
     async with redis.Redis.from_url(cluster[0].url) as first:
@@ -154,19 +162,22 @@ async def test_a_failover_is_cold(tmp_path: Path) -> None:
         await cache.close()
 
 
-async def test_a_primary_that_is_not_one_any_more_is_left(tmp_path: Path) -> None:
+async def test_a_primary_that_is_not_named_any_more_is_left(tmp_path: Path) -> None:
     """When the Sentinels name another primary while the old one still answers, we go to the new one."""
     async with sentinel_pair(tmp_path) as pair:
         cache = await open_cache(pair.url, epoch=1)
         await cache.sessions.add(HASHES[0], cached(), NOW)
-        await fail_over(pair)
+
+        async with redis.Redis.from_url(pair.replica.url) as replica:
+            await replica.replicaof("NO", "ONE")
+        await name_primary(pair, pair.replica)
 
         async def cold() -> bool:
             with contextlib.suppress(StoreUnavailable):
                 return await cache.sessions.validate(HASHES[0], NOW) is None
             return False
 
-        await until(cold, within_s=15)
-        async with redis.Redis.from_url(pair.replica.url) as promoted:
-            assert (await promoted.info("replication"))["role"] == "master"
+        await until(cold, within_s=3)
+        async with redis.Redis.from_url(pair.primary.url) as old:
+            assert (await old.info("replication"))["role"] == "master"
         await cache.close()

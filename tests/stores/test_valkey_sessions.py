@@ -109,6 +109,15 @@ async def test_a_clock_that_lags_moves_nothing_back(cache: CacheStores) -> None:
     assert answer.idle_expires_at == NOW + 10 * MINUTE + IDLE
 
 
+async def test_letting_sql_know_moves_nothing_back(cache: CacheStores) -> None:
+    """A write that is due for SQL's sake keeps a deadline that is later than this clock would grant."""
+    await cache.sessions.add(HASH, replace(cached(), flushed_at=NOW - IDLE), NOW)
+
+    answer = await cache.sessions.validate(HASH, NOW - MINUTE)
+
+    assert answer == CacheAnswer(b"a session", NOW + IDLE, flush_due=True)
+
+
 async def test_a_thousand_looks_in_a_minute_write_at_most_twice(
     cache: CacheStores, inside: redis.Redis
 ) -> None:

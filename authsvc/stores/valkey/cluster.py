@@ -81,9 +81,8 @@ class Cluster:
             self._stale.clear()
             found = await self._read_map()
             await self._apply(found)
-            whole = (
-                bool(found) and None not in self._slots and all(link.is_up for link in self._links.values())
-            )
+            up = await asyncio.gather(*(link.wait_up(_HURRY_S) for link in self._links.values()))
+            whole = bool(found) and None not in self._slots and all(up)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_CALM_S if whole else _HURRY_S):
                     await self._stale.wait()

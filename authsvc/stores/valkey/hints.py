@@ -36,7 +36,7 @@ class ValkeyHints:
                 async for _ in self._subscribe():
                     yield
             except (RedisError, OSError, StoreUnavailable) as error:
-                _log.info("not listening for hints: %s", type(error).__name__)
+                _log.debug("not listening for hints: %s", type(error).__name__)
             await asyncio.sleep(_PAUSE_S)
 
     async def _subscribe(self) -> AsyncIterator[None]:
