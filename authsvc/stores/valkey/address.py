@@ -3,6 +3,7 @@
 import ssl
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import cache
 from urllib.parse import parse_qsl, unquote
 
 _PORT = 6379
@@ -40,6 +41,24 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class Tls:
+    """How the server proves itself. Certificate and host name are always verified; a `ca_file` stands in for the
+    system's authorities."""
+
+    ca_file: str | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return the context to connect with. Raises OSError if the file cannot be read."""
+        return _context(self.ca_file)
+
+
+@cache
+def _context(ca_file: str | None) -> ssl.SSLContext:
+    """Read once: authorities take some milliseconds to read, and dialling must not hold the event loop up."""
+    return ssl.create_default_context(cafile=ca_file)
+
+
+@dataclass(frozen=True, slots=True)
 class Address:
     """One server: `host` and `port`, or the path of a Unix socket; and how to enter."""
 
@@ -48,7 +67,7 @@ class Address:
     path: str = ""
     db: int = 0
     credentials: Credentials = Credentials()
-    tls: ssl.SSLContext | None = None
+    tls: Tls | None = None
 
     def __str__(self) -> str:
         return self.path or f"{self.host}:{self.port}"
@@ -140,12 +159,13 @@ def _db(text: str) -> int:
     return int(text)
 
 
-def _tls(options: dict[str, str]) -> ssl.SSLContext:
-    """Certificates and host names are always verified; `ca_file` replaces the system's authorities."""
+def _tls(options: dict[str, str]) -> Tls:
+    tls = Tls(options.get("ca_file"))
     try:
-        return ssl.create_default_context(cafile=options.get("ca_file"))
+        tls.context()
     except OSError as error:
         raise ValueError("the cache URL's ca_file cannot be read") from error
+    return tls
 
 
 def _refuse_unknown(options: dict[str, str]) -> None:

@@ -35,13 +35,12 @@ async def dial(
 
 async def _connect(address: Address, protocol: Callable[[], Connection]) -> Connection:
     loop = asyncio.get_running_loop()
+    tls = address.tls.context() if address.tls else None
     async with asyncio.timeout(_CONNECT_TIMEOUT_S):  # TimeoutError is an OSError
         if address.path:
             _, connection = await loop.create_unix_connection(protocol, address.path)
         else:
-            _, connection = await loop.create_connection(
-                protocol, address.host, address.port, ssl=address.tls
-            )
+            _, connection = await loop.create_connection(protocol, address.host, address.port, ssl=tls)
     return connection
 
 
