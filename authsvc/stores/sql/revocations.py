@@ -75,7 +75,8 @@ class RevocationLog:
 
     async def bump_epoch(self) -> int:
         """Make the whole cache cold, and return the new epoch."""
-        epoch: int = (await self._database.change(_BUMP_EPOCH))[0][0]
+        async with self._database.write(reserved=True) as connection:
+            epoch: int = (await connection.execute(_BUMP_EPOCH)).scalar_one()
         return epoch
 
 
