@@ -1,11 +1,13 @@
-"""Owns what follows a committed revocation: this instance's view, the cache, the other instances. Leaves committing to the
-stores.
+"""Owns what follows a committed revocation: this instance's view, the cache, the other instances.
+
+Leaves committing to the stores.
 
 The commit is what counts; nothing here can undo it. If the cache cannot be told, the whole cache is declared cold, by a
 new epoch in the log: when in doubt, drop the cache.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from authsvc.core.contracts import Hints, RevocationLog, Revoked, SessionCache, StoreUnavailable
 from authsvc.core.view import View
@@ -48,7 +50,6 @@ class Announcer:
             await self._go_cold()
 
     async def _go_cold(self) -> None:
-        try:
+        # If SQL left right after the commit, the log entry itself still stops the session at every instance.
+        with suppress(StoreUnavailable):
             self._cache.set_epoch(await self._log.bump_epoch())
-        except StoreUnavailable:
-            pass  # SQL left right after the commit: the log entry itself still stops the session at every instance.

@@ -34,6 +34,11 @@ class Caller:
         return bool(self.client_id)
 
     @property
+    def is_client(self) -> bool:
+        """Whether this is a client speaking for itself."""
+        return bool(self.client_id) and not self.user_id
+
+    @property
     def actor(self) -> str:
         """The caller's name in the audit log."""
         return self.user_id or self.client_id or "nobody"

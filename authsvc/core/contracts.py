@@ -233,7 +233,7 @@ class CachedSession:
 
 @dataclass(frozen=True, slots=True)
 class CacheAnswer:
-    """A cached session found live: its body, its (perhaps moved) idle deadline, and whether SQL is due to hear of it."""
+    """A cached session found live: its body, its (perhaps moved) idle deadline, whether SQL is due to hear of it."""
 
     body: bytes = field(repr=False)
     idle_expires_at: int

@@ -1,4 +1,6 @@
-"""Owns the stream of what is new, for any number of followers. Leaves the log to core.tail, the wire to authsvc.rpc.watch.
+"""Owns the stream of what is new, for any number of followers.
+
+Leaves the log to core.tail, the wire to authsvc.rpc.watch.
 
 One bounded ring of events serves every follower: a follower is a number, its place in the ring. Nothing is queued per
 follower, so a slow one costs nothing; when its place has left the ring it starts again from a snapshot.

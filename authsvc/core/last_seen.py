@@ -1,4 +1,4 @@
-"""Owns the write-behind of `seen_at`: which sessions were seen since SQL last heard. Leaves writing to the session store.
+"""Owns the write-behind of `seen_at`: which sessions were seen since SQL last heard. Leaves writing to the store.
 
 What is lost with a crash is at most a quarter of an idle time per session: it may end early, never late.
 """

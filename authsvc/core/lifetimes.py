@@ -1,4 +1,4 @@
-"""Owns how long things live: the settings of it and the deadlines that follow. Leaves judging them to each operation."""
+"""Owns how long things live: the settings and the deadlines that follow. Leaves judging them to each operation."""
 
 from dataclasses import dataclass
 

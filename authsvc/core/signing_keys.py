@@ -1,4 +1,4 @@
-"""Owns the keys that sign access tokens: making, sealing, loading and publishing them. Leaves claims to core.access_tokens.
+"""Owns the keys that sign access tokens: making, sealing, loading, publishing. Leaves claims to core.access_tokens.
 
 A key comes either from the deployment as a PEM, or from the key store, where its private half is sealed under the
 deployment secret. Its id is its thumbprint (RFC 7638), so that the same key has the same id everywhere.

@@ -1,7 +1,7 @@
-"""Owns following the revocation log: it keeps the view fresh and feeds the followers. Leaves the log itself to the stores.
+"""Owns following the revocation log: keeps the view fresh and feeds the followers. Leaves the log itself to the stores.
 
-The log is read whenever a hint says that it moved, and every half second regardless. Revisions have no gaps, so an entry
-that is missing shows, and then the view starts again from a snapshot.
+The log is read whenever a hint says that it moved, and every half second regardless. Revisions have no gaps, so an
+entry that is missing shows, and then the view starts again from a snapshot.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ class Tail:
         return self._position
 
     def is_fresh(self) -> bool:
-        """Whether the log was read within the last 5 seconds, by a clock that runs on while the process stands still."""
+        """Whether the log was read within the last 5 seconds, by a clock that runs on during a pause of the process."""
         return self._monotonic() - self._view.fresh_at <= VIEW_BOUND_MS
 
     def hint(self) -> None:
@@ -63,7 +63,7 @@ class Tail:
         self._moved(position, read_at)
 
     async def poll(self) -> None:
-        """Read what is new. All who call at the same time share one read that began no earlier. Raises StoreUnavailable."""
+        """Read what is new; all who call at the same time share one read, begun no earlier. Raises StoreUnavailable."""
         under_way = self._polling
         if under_way is not None:
             # That read may have begun before what the caller wants to see was committed; so wait for the next.

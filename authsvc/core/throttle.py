@@ -1,7 +1,7 @@
-"""Owns which counters a login attempt is charged to, and counting without the cache. Leaves shared counting to the stores.
+"""Owns which counters a login attempt is charged to, and counting alone. Leaves counting together to the stores.
 
-Keys are by the name typed, whether or not such a user exists, so that being slowed down tells nothing; names are hashed,
-so that a dump of the counters names nobody.
+Keys are by the name typed, whether or not such a user exists, so that being slowed down tells nothing; names are
+hashed, so that a dump of the counters names nobody.
 """
 
 import hashlib

@@ -1,0 +1,298 @@
+"""Owns joining the parts: stores, rules, servicers, server. The one place that knows them all.
+
+Leaves settings to `config`, the life of the process to `commands`.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+import grpc.aio
+import structlog
+from prometheus_client import CollectorRegistry
+
+from authsvc.config import Settings
+from authsvc.core.access_tokens import AccessTokens
+from authsvc.core.announce import Announcer
+from authsvc.core.callers import Caller, Callers, ClientRegistry
+from authsvc.core.clients import Clients
+from authsvc.core.clock import SECOND, Clock
+from authsvc.core.contracts import StoreUnavailable
+from authsvc.core.exchange import Exchange
+from authsvc.core.feed import Feed
+from authsvc.core.introspect import Introspect
+from authsvc.core.last_seen import LastSeen
+from authsvc.core.list_sessions import ListSessions
+from authsvc.core.login import Login
+from authsvc.core.model import LogPosition
+from authsvc.core.own_tokens import OwnTokens
+from authsvc.core.password_rules import PasswordRules
+from authsvc.core.passwords import PasswordHashing
+from authsvc.core.refresh import Refresh
+from authsvc.core.revoke import Revoke
+from authsvc.core.sealing import Vault
+from authsvc.core.signing_keys import KeyRing, ring_from_pem, ring_from_store
+from authsvc.core.tail import Tail
+from authsvc.core.throttle import FallbackThrottle, LocalThrottle
+from authsvc.core.tokens import RandomBytes, TokenMint
+from authsvc.core.users import Users
+from authsvc.core.validate import SessionValidator
+from authsvc.core.view import View
+from authsvc.rpc import interceptors, reflection, transport
+from authsvc.rpc.admin_servicer import AdminServicer
+from authsvc.rpc.auth_servicer import AuthServicer
+from authsvc.rpc.errors import Statuses
+from authsvc.rpc.health import Health
+from authsvc.rpc.metrics import CallMetrics
+from authsvc.rpc.policy import SERVICES
+from authsvc.rpc.services import Services
+from authsvc.stores.sql import SqlStores, open_stores
+from authsvc.stores.valkey import CacheStores, open_cache
+
+_STOP_GRACE_SECONDS = 10.0
+_SWEEP_EVERY = 60
+_log = structlog.get_logger("authsvc")
+
+
+def wall_clock() -> int:
+    """Now, in Unix milliseconds."""
+    return time.time_ns() // 1_000_000  # noqa: TID251  the one place that reads the clock
+
+
+def monotonic_clock() -> int:
+    """Milliseconds of a clock that never goes back and runs on while the process stands still."""
+    return time.monotonic_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What comes from outside the rules, so that tests can pass their own."""
+
+    clock: Clock = wall_clock
+    monotonic: Clock = monotonic_clock
+    random_bytes: RandomBytes = os.urandom
+
+
+@dataclass(frozen=True, slots=True)
+class Development:
+    """What only development has: reflection, and a stand-in for local callers without `authorization`."""
+
+    anonymous: Caller
+
+
+class AddressTaken(Exception):
+    """The address to listen on cannot be had. The message names it."""
+
+
+class App:
+    """One instance: opened, started, stopped."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        outside: Outside,
+        stores: SqlStores,
+        cache: CacheStores,
+        development: Development | None,
+    ) -> None:
+        self.settings = settings
+        self.stores = stores
+        self.cache = cache
+        self.metrics = CollectorRegistry()
+        self.health = Health([service.full_name for service in SERVICES])
+        self.port = 0
+        self._outside = outside
+        self._development = development
+        self._shield = interceptors.Shield()
+        self._background: list[asyncio.Task[None]] = []
+        self._passwords = PasswordHashing(settings.password_slots)
+        self._server: grpc.aio.Server | None = None
+        self._view = View()
+        self._feed = Feed()
+        self._last_seen = LastSeen(stores.sessions)
+        self._registry = ClientRegistry(stores.clients, outside.clock)
+        self._tail = Tail(stores.log, self._view, self._feed, outside.clock, outside.monotonic, self._on_move)
+
+    async def start(self) -> None:
+        """Fill the view, open the port, take calls. Raises StoreUnavailable, SigningKeyUnusable, AddressTaken."""
+        await self._tail.load()
+        await self._registry.load()
+        services = self._services(await self._key_ring())
+        self._server = self._build_server(services)
+        await self._server.start()
+        self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()))
+        self._begin(self._last_seen.run(), self._beat())
+        self.health.set(True)
+
+    async def stop(self, drain_ms: int = 0) -> None:
+        """Say so, take no more calls, finish those under way, write what waits, close the stores."""
+        self.health.set(False)
+        await asyncio.sleep(drain_ms / SECOND)
+        self.health.close()
+        self._feed.close()
+        if self._server is not None:
+            await self._server.stop(_STOP_GRACE_SECONDS)
+        await self._shield.drain()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        with suppress(StoreUnavailable):
+            await self._last_seen.flush()
+        self._passwords.close()
+        await self.cache.close()
+        await self.stores.close()
+
+    async def _key_ring(self) -> KeyRing:
+        now = self._outside.clock()
+        if self.settings.signing_key is not None:
+            return ring_from_pem(self.settings.signing_key.get_secret_value(), now)
+        vault = Vault(self.settings.secrets, "signing keys", self._outside.random_bytes)
+        return await ring_from_store(self.stores.keys, vault, self.settings.signing_algorithm, now)
+
+    def _services(self, keys: KeyRing) -> Services:
+        settings, outside, stores, cache = self.settings, self._outside, self.stores, self.cache
+        clock, random_bytes = outside.clock, outside.random_bytes
+        mint = TokenMint(settings.secrets, random_bytes)
+        access = AccessTokens(settings.issuer, settings.access_ttl, keys, random_bytes)
+        own_tokens = OwnTokens(settings.issuer, keys.key_set, self._view, clock)
+        announcer = Announcer(self._view, cache.sessions, stores.log, cache.hints, self._tail.hint)
+        validator = SessionValidator(
+            mint, cache.sessions, stores.sessions, self._view, self._last_seen, clock, outside.monotonic
+        )
+        return Services(
+            issuer=settings.issuer,
+            login=Login(
+                users=stores.users,
+                sessions=stores.sessions,
+                audit=stores.audit,
+                cache=cache.sessions,
+                throttle=FallbackThrottle(cache.throttle) if cache.throttle else LocalThrottle(),
+                passwords=self._passwords,
+                clients=self._registry,
+                mint=mint,
+                access=access,
+                lifetimes=settings.lifetimes,
+                clock=clock,
+                random_bytes=random_bytes,
+            ),
+            refresh=Refresh(
+                sessions=stores.sessions,
+                announcer=announcer,
+                mint=mint,
+                access=access,
+                clock=clock,
+                random_bytes=random_bytes,
+            ),
+            revoke=Revoke(stores.sessions, announcer, mint, own_tokens, clock),
+            validator=validator,
+            exchange=Exchange(validator, access, clock),
+            introspect=Introspect(
+                mint=mint,
+                validator=validator,
+                sessions=stores.sessions,
+                own_tokens=own_tokens,
+                tail=self._tail,
+                clock=clock,
+            ),
+            list_sessions=ListSessions(stores.sessions, clock),
+            users=Users(
+                store=stores.users,
+                announcer=announcer,
+                passwords=self._passwords,
+                rules=PasswordRules(settings.password_min_length),
+                clock=clock,
+                random_bytes=random_bytes,
+            ),
+            clients=Clients(
+                store=stores.clients, registry=self._registry, hints=cache.hints, mint=mint, clock=clock
+            ),
+            callers=Callers(mint, self._registry, validator, own_tokens),
+            keys=keys,
+            view=self._view,
+            tail=self._tail,
+            feed=self._feed,
+        )
+
+    def _build_server(self, services: Services) -> grpc.aio.Server:
+        server = grpc.aio.server(options=transport.OPTIONS)
+        errors = interceptors.Errors(Statuses(urlsplit(self.settings.issuer).hostname or ""))
+        servicers = {
+            "authsvc.v1.AuthService": AuthServicer(services),
+            "authsvc.v1.AdminService": AdminServicer(services),
+        }
+        transport.add_servicers(server, servicers, self._stack(services, errors), errors)
+        self.health.add_to(server)
+        if self._development is not None:
+            reflection.add_to(server)
+        self.port = self._open_port(server)
+        return server
+
+    def _stack(self, services: Services, errors: interceptors.Errors) -> list[interceptors.Interceptor]:
+        """What every call passes, outermost first."""
+        anonymous = self._development.anonymous if self._development else None
+        return [
+            interceptors.Observe(CallMetrics(self.metrics)),
+            errors,
+            interceptors.Shed(self.settings.calls_at_once),
+            interceptors.Deadline(),
+            interceptors.Authenticate(services.callers, anonymous),
+            interceptors.Reach(services.tail),
+            self._shield,
+        ]
+
+    def _open_port(self, server: grpc.aio.Server) -> int:
+        settings = self.settings
+        try:
+            if settings.tls_cert_file is None or settings.tls_key_file is None:
+                return server.add_insecure_port(settings.listen)
+            pair = (settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes())
+            return server.add_secure_port(settings.listen, grpc.ssl_server_credentials([pair]))
+        except RuntimeError:
+            raise AddressTaken(f"cannot listen on {settings.listen}: is it in use?") from None
+
+    def _begin(self, *work: Coroutine[Any, Any, None]) -> None:
+        self._background += [asyncio.create_task(each) for each in work]
+
+    def _on_move(self, before: LogPosition, after: LogPosition) -> None:
+        if before.epoch != after.epoch:
+            self.cache.sessions.set_epoch(after.epoch)
+        if before.registry != after.registry:
+            self._begin(self._reload_clients())
+
+    async def _reload_clients(self) -> None:
+        with suppress(StoreUnavailable):
+            await self._registry.load()
+
+    async def _beat(self) -> None:
+        """Each second tell followers that all is well, if it is; each minute forget what has expired."""
+        beats = 0
+        while True:
+            await asyncio.sleep(1)
+            beats += 1
+            self._tail.heartbeat()
+            self.health.set(self._tail.is_fresh())
+            if beats % _SWEEP_EVERY == 0:
+                self._view.forget_expired(self._outside.clock())
+
+
+async def open_app(
+    settings: Settings, outside: Outside | None = None, development: Development | None = None
+) -> App:
+    """Return an instance over the stores that the settings name; they are not asked for anything but the log's epoch.
+
+    Raises StoreUnavailable if SQL does not answer.
+    """
+    stores = open_stores(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
+    try:
+        position = await stores.log.position()
+    except StoreUnavailable:
+        await stores.close()
+        raise
+    cache = await open_cache(settings.cache_url.get_secret_value(), position.epoch)
+    return App(settings, outside or Outside(), stores, cache, development)

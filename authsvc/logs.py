@@ -1,0 +1,63 @@
+"""Owns how logs look: JSON lines in UTC, or readable lines on a terminal; and that no secret gets into one."""
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+# Opaque tokens by their prefix, and anything shaped like a JWT.
+_SECRET = re.compile(r"at[srcd]_[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+_SECRET_NAMES = re.compile(r"password|authorization|cookie|secret|token$|client_key$|private", re.IGNORECASE)
+_MASK = "[removed]"
+
+
+def configure(level: str = "info", readable: bool = False, to: TextIO | None = None) -> None:
+    """Send all logs, structlog's and the standard library's, to `to` (standard error)."""
+    stream = to or sys.stderr
+    chain: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.ExceptionRenderer(
+            structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
+        ),
+        redact,
+    ]
+    renderer: structlog.typing.Processor = (
+        structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        if readable
+        else structlog.processors.JSONRenderer()
+    )
+    structlog.configure(
+        processors=[*chain, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
+
+
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Mask what a secret's name or looks give away, however deep it sits."""
+    return {name: _MASK if _SECRET_NAMES.search(name) else _redacted(value) for name, value in event.items()}
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return _SECRET.sub(_MASK, value)
+    if isinstance(value, dict):
+        return redact(None, "", value)
+    if isinstance(value, list | tuple):
+        return [_redacted(each) for each in value]
+    return value if isinstance(value, int | float | bool | None) else _SECRET.sub(_MASK, repr(value))
+
+
+class _Bridge(logging.Handler):
+    """Hands records of the standard library's logging to structlog, without their arguments' objects."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = structlog.get_logger(record.name)
+        log.log(record.levelno, record.getMessage(), exc_info=record.exc_info or None)

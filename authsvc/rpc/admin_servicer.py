@@ -1,0 +1,69 @@
+"""Owns AdminService as methods of (request, call): translation, and nothing else. Leaves rules to the core."""
+
+from authsvc.core.clients import NewClient
+from authsvc.core.users import NewUser
+from authsvc.rpc import convert, requests
+from authsvc.rpc.call import Call
+from authsvc.rpc.not_yet import NotYet
+from authsvc.rpc.services import Services
+from authsvc.v1 import admin_service_pb2 as pb
+
+
+class AdminServicer(NotYet):
+    """AdminService. Each method's promise is in the proto."""
+
+    def __init__(self, services: Services) -> None:
+        self._users = services.users
+        self._clients = services.clients
+
+    async def CreateUser(self, request: pb.CreateUserRequest, call: Call) -> pb.CreateUserResponse:
+        requests.check_create_user(request)
+        new = NewUser(request.username, request.password, request.scopes)
+        return pb.CreateUserResponse(user=convert.user_message(await self._users.create(new, call.asked)))
+
+    async def GetUser(self, request: pb.GetUserRequest, call: Call) -> pb.GetUserResponse:
+        user = await self._users.get(request.user_id, requests.plain("username", request.username))
+        return pb.GetUserResponse(user=convert.user_message(user))
+
+    async def ListUsers(self, request: pb.ListUsersRequest, call: Call) -> pb.ListUsersResponse:
+        users, following = await self._users.list(request.page_size, request.page_token)
+        return pb.ListUsersResponse(users=map(convert.user_message, users), next_page_token=following)
+
+    async def SetPassword(self, request: pb.SetPasswordRequest, call: Call) -> pb.SetPasswordResponse:
+        revoked = await self._users.set_password(request.user_id, request.password, call.asked)
+        return pb.SetPasswordResponse(revision=revoked.revision, revoked_count=len(revoked.entries))
+
+    async def DisableUser(self, request: pb.DisableUserRequest, call: Call) -> pb.DisableUserResponse:
+        user, revoked = await self._users.disable(request.user_id, call.asked)
+        return pb.DisableUserResponse(
+            user=convert.user_message(user), revision=revoked.revision, revoked_count=len(revoked.entries)
+        )
+
+    async def EnableUser(self, request: pb.EnableUserRequest, call: Call) -> pb.EnableUserResponse:
+        user = await self._users.enable(request.user_id, call.asked)
+        return pb.EnableUserResponse(user=convert.user_message(user))
+
+    async def CreateClient(self, request: pb.CreateClientRequest, call: Call) -> pb.CreateClientResponse:
+        new = NewClient(
+            request.client_id,
+            requests.plain("display_name", request.display_name),
+            requests.permissions(request.permissions),
+            request.audiences,
+            request.scopes,
+        )
+        client, key = await self._clients.create(new, call.asked)
+        return pb.CreateClientResponse(client=convert.client_message(client), client_key=key)
+
+    async def ListClients(self, request: pb.ListClientsRequest, call: Call) -> pb.ListClientsResponse:
+        clients, following = await self._clients.list(request.page_size, request.page_token)
+        return pb.ListClientsResponse(clients=map(convert.client_message, clients), next_page_token=following)
+
+    async def RotateClientKey(
+        self, request: pb.RotateClientKeyRequest, call: Call
+    ) -> pb.RotateClientKeyResponse:
+        key = await self._clients.rotate_key(request.client_id, request.overlap_seconds, call.asked)
+        return pb.RotateClientKeyResponse(client_key=key)
+
+    async def RevokeClient(self, request: pb.RevokeClientRequest, call: Call) -> pb.RevokeClientResponse:
+        client = await self._clients.revoke(request.client_id, call.asked)
+        return pb.RevokeClientResponse(client=convert.client_message(client))

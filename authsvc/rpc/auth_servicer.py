@@ -1,0 +1,99 @@
+"""Owns AuthService as methods of (request, call): translation, and nothing else. Leaves rules to the core."""
+
+from collections.abc import AsyncIterator
+
+from authsvc.core.login import LoginAttempt
+from authsvc.core.signing_keys import KEY_SET_MAX_AGE_MS
+from authsvc.rpc import convert, requests
+from authsvc.rpc.call import Call
+from authsvc.rpc.services import Services
+from authsvc.rpc.watch import Watchers
+from authsvc.v1 import auth_service_pb2 as pb
+from authsvc.v1 import resources_pb2 as resources
+
+
+class AuthServicer:
+    """AuthService. Each method's promise is in the proto."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._watchers = Watchers(services)
+
+    async def Login(self, request: pb.LoginRequest, call: Call) -> pb.LoginResponse:
+        requests.check_login(request)
+        wanted = request.credentials
+        attempt = LoginAttempt(
+            username=request.username,
+            password=request.password,
+            device=requests.device(request, call.ip_address, call.caller.is_client),
+            audiences=request.audiences,
+            scopes=request.scopes,
+            session=not wanted or resources.CREDENTIAL_SESSION in wanted,
+            tokens=not wanted or resources.CREDENTIAL_TOKENS in wanted,
+            remember=request.remember,
+        )
+        return convert.login_response(await self._services.login.login(attempt, call.asked), call.caller)
+
+    async def Refresh(self, request: pb.RefreshRequest, call: Call) -> pb.RefreshResponse:
+        requests.check_refresh(request)
+        refreshed = await self._services.refresh.refresh(
+            request.refresh_token, request.audiences, request.scopes, call.asked
+        )
+        return convert.refresh_response(refreshed, call.caller)
+
+    async def Revoke(self, request: pb.RevokeRequest, call: Call) -> pb.RevokeResponse:
+        target, reason = requests.revoke_target(request), requests.revoke_reason(request)
+        revoked = await self._services.revoke.revoke(target, reason, call.asked)
+        return pb.RevokeResponse(revision=revoked.revision, revoked_count=len(revoked.entries))
+
+    async def ValidateSession(
+        self, request: pb.ValidateSessionRequest, call: Call
+    ) -> pb.ValidateSessionResponse:
+        token = requests.check_session_token(request.session_token)
+        live = await self._services.validator.validate(token)
+        return pb.ValidateSessionResponse(
+            session=convert.session_message(live.session, call.caller, live.idle_expires_at),
+            revision=self._services.view.revision,
+        )
+
+    async def BatchValidateSessions(
+        self, request: pb.BatchValidateSessionsRequest, call: Call
+    ) -> pb.BatchValidateSessionsResponse:
+        requests.check_batch(request)
+        found = await self._services.validator.validate_many(request.session_tokens)
+        return convert.batch_response(found, call.caller, self._services.view.revision)
+
+    async def ExchangeSession(
+        self, request: pb.ExchangeSessionRequest, call: Call
+    ) -> pb.ExchangeSessionResponse:
+        requests.check_exchange(request)
+        exchanged = await self._services.exchange.exchange(
+            request.session_token, request.audiences, request.scopes
+        )
+        return convert.exchange_response(exchanged, call.caller, self._services.view.revision)
+
+    async def Introspect(self, request: pb.IntrospectRequest, call: Call) -> pb.IntrospectResponse:
+        requests.check_introspect(request)
+        found = await self._services.introspect.introspect(request.token, request.audience)
+        return convert.introspect_response(
+            found, call.caller, self._services.issuer, self._services.view.revision
+        )
+
+    async def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
+        page = await self._services.list_sessions.list(
+            call.caller, request.user_id, request.page_size, request.page_token, request.include_ended
+        )
+        current = call.caller.session_id
+        sessions = [
+            convert.session_message(each, call.caller, None, each.id == current) for each in page.sessions
+        ]
+        return pb.ListSessionsResponse(sessions=sessions, next_page_token=page.next_page_token)
+
+    async def GetKeySet(self, request: pb.GetKeySetRequest, call: Call) -> pb.GetKeySetResponse:
+        keys = self._services.keys
+        response = pb.GetKeySetResponse(keys=convert.public_keys(keys), jwks=keys.jwks)
+        response.max_age.FromMilliseconds(KEY_SET_MAX_AGE_MS)
+        return response
+
+    def Watch(self, request: pb.WatchRequest, call: Call) -> AsyncIterator[bytes]:
+        return self._watchers.follow(request.from_revision)

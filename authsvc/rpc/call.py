@@ -1,0 +1,59 @@
+"""Owns what a servicer may know of the call it serves. Leaves where it comes from to the transport.
+
+Nothing here is grpc.aio's: another transport can make a Call of its own.
+"""
+
+import ipaddress
+from collections.abc import Sequence
+from urllib.parse import unquote
+
+from authsvc.core.callers import NOBODY, Caller
+from authsvc.core.model import Device
+from authsvc.core.operation import Asked
+
+Metadata = Sequence[tuple[str, str | bytes]]
+
+
+class Call:
+    """One call: its metadata, its peer, how long it is waited for (None: for ever) and, once known, who calls."""
+
+    __slots__ = ("caller", "metadata", "peer", "wait_ms")
+
+    def __init__(self, metadata: Metadata, peer: str, wait_ms: int | None) -> None:
+        self.metadata = metadata
+        self.peer = peer
+        self.wait_ms = wait_ms
+        self.caller: Caller = NOBODY
+
+    def get(self, key: str) -> list[str]:
+        """Return the text values of a metadata key, which must be lower case."""
+        return [value for name, value in self.metadata if name == key and isinstance(value, str)]
+
+    @property
+    def ip_address(self) -> str:
+        """The address of the peer in text form; empty for a Unix socket."""
+        kind, _, rest = unquote(self.peer).partition(":")
+        if kind not in ("ipv4", "ipv6"):
+            return ""
+        return rest.rpartition(":")[0].strip("[]").partition("%")[0]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the peer is on this machine: loopback, or a Unix socket."""
+        if self.peer.startswith("unix:"):
+            return True
+        try:
+            return ipaddress.ip_address(self.ip_address).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def asked(self) -> Asked:
+        """The call as the rules see it."""
+        return Asked(self.caller, self.device, self.wait_ms or 0)
+
+    @property
+    def device(self) -> Device:
+        """The peer itself as a device."""
+        agent = (self.get("user-agent") or [""])[0]
+        return Device(self.ip_address, agent[:512])

@@ -1,0 +1,37 @@
+"""What every call passes on its way to the servicer, outermost first. Leaves grpc.aio to the transport.
+
+An interceptor wraps each RPC's handler once, at start; on a call there is nothing left to look up.
+"""
+
+from collections.abc import Sequence
+
+from authsvc.rpc.interceptors.authenticate import Authenticate
+from authsvc.rpc.interceptors.deadline import Deadline
+from authsvc.rpc.interceptors.errors import Errors
+from authsvc.rpc.interceptors.handler import Handler, Interceptor, Method, Refused
+from authsvc.rpc.interceptors.observe import Observe
+from authsvc.rpc.interceptors.reach import Reach
+from authsvc.rpc.interceptors.shed import Shed
+from authsvc.rpc.interceptors.shield import Shield
+
+__all__ = [
+    "Authenticate",
+    "Deadline",
+    "Errors",
+    "Handler",
+    "Interceptor",
+    "Method",
+    "Observe",
+    "Reach",
+    "Refused",
+    "Shed",
+    "Shield",
+    "wrapped",
+]
+
+
+def wrapped(handler: Handler, method: Method, stack: Sequence[Interceptor]) -> Handler:
+    """Return the handler inside the stack; the first of the stack is outermost."""
+    for interceptor in reversed(stack):
+        handler = interceptor.wrap(handler, method)
+    return handler

@@ -1,0 +1,62 @@
+"""Owns finding out who calls, once per call, and whether the policy row lets them. Leaves callers to core.callers."""
+
+from typing import Any
+
+from authsvc.core.callers import NOBODY, Caller, Callers
+from authsvc.core.errors import CallerNotPermitted, CallerUnauthenticated, CredentialsMissing
+from authsvc.core.model import Permission
+from authsvc.rpc.call import Call
+from authsvc.rpc.interceptors.handler import Handler, Method
+from authsvc.rpc.policy import Open
+
+_BEARER = "bearer "
+
+
+class Authenticate:
+    """Resolves the caller and applies the policy row.
+
+    `anonymous` stands in for callers on this machine that send no `authorization`; None outside development.
+    """
+
+    def __init__(self, callers: Callers, anonymous: Caller | None = None) -> None:
+        self._callers = callers
+        self._anonymous = anonymous
+
+    def wrap(self, handler: Handler, method: Method) -> Handler:
+        """Return the handler to use instead."""
+        needs = method.row.needs
+        if needs is Open.PUBLIC:
+            return handler
+        required = needs if isinstance(needs, Permission) else None
+
+        async def authenticated(request: Any, call: Call) -> Any:
+            bearer = _bearer(call)
+            # A client key is known without I/O; so the path that most calls take has no await in it.
+            caller = self._callers.known(bearer) if bearer else self._stand_in(call)
+            if caller is None:
+                caller = await self._callers.resolve(bearer)
+            if required is not None and required not in caller.permissions:
+                raise CallerNotPermitted if caller.is_known else CredentialsMissing
+            call.caller = caller
+            return await handler(request, call)
+
+        return authenticated
+
+    def _stand_in(self, call: Call) -> Caller:
+        return self._anonymous if self._anonymous is not None and call.is_local else NOBODY
+
+
+def _bearer(call: Call) -> str:
+    """The bearer of the one `authorization` entry; empty if there is none. Raises CallerUnauthenticated."""
+    found = ""
+    for key, value in call.metadata:
+        if key == "authorization":
+            if (
+                found
+                or not isinstance(value, str)
+                or value[:7].lower() != _BEARER
+                or len(value) == len(_BEARER)
+            ):
+                raise CallerUnauthenticated
+            found = value[7:]
+    return found

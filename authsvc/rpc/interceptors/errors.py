@@ -1,0 +1,42 @@
+"""Owns what becomes of exceptions: a refusal its status, anything else an incident. Leaves the table to rpc.errors.
+
+No text of an unknown exception ever leaves; the log gets its type, its place and its text, redacted.
+"""
+
+from secrets import token_hex
+from typing import Any
+
+import structlog
+
+from authsvc.rpc.call import Call
+from authsvc.rpc.errors import Statuses
+from authsvc.rpc.interceptors.handler import Handler, Method, Refused
+
+_log = structlog.get_logger("authsvc.incident")
+
+
+class Errors:
+    """Turns exceptions into statuses."""
+
+    def __init__(self, statuses: Statuses) -> None:
+        self._statuses = statuses
+
+    def wrap(self, handler: Handler, method: Method) -> Handler:
+        """Return the handler to use instead."""
+
+        async def guarded(request: Any, call: Call) -> Any:
+            try:
+                return await handler(request, call)
+            except Exception as error:  # noqa: BLE001  nothing may pass by it
+                raise self.refused(error, method.name) from None
+
+        return guarded
+
+    def refused(self, error: Exception, method: str) -> Refused:
+        """Return what the call ends with."""
+        status = self._statuses.of(error)
+        if status is None:
+            incident = token_hex(8)
+            _log.error("incident", incident=incident, method=method, exc_info=error)
+            status = self._statuses.internal(incident)
+        return Refused(status)

@@ -1,0 +1,82 @@
+"""Owns counting, timing and logging calls. Leaves what a refusal means to the interceptor inside it.
+
+Logs never hold a message, metadata or a token: only the method, the outcome, how long it took and the caller's ids.
+Success of a quiet RPC is counted, not logged; its refusals are logged, but no more than some each second.
+"""
+
+from asyncio import CancelledError
+from time import perf_counter
+from typing import Any
+
+import structlog
+
+from authsvc.rpc.call import Call
+from authsvc.rpc.interceptors.handler import Handler, Method, Refused
+from authsvc.rpc.metrics import CallMetrics
+
+QUIET_REFUSALS_PER_SECOND = 10
+_log = structlog.get_logger("authsvc.call")
+
+
+class Observe:
+    """Observes every call."""
+
+    def __init__(self, metrics: CallMetrics) -> None:
+        self._metrics = metrics
+        self._ration = _Ration(QUIET_REFUSALS_PER_SECOND)
+
+    def wrap(self, handler: Handler, method: Method) -> Handler:
+        """Return the handler to use instead."""
+        begin, end = self._metrics.of(method.name)
+        quiet = method.row.quiet
+
+        async def observed(request: Any, call: Call) -> Any:
+            begin()
+            started = perf_counter()
+            code = "UNKNOWN"
+            try:
+                response = await handler(request, call)
+                code = "OK"
+                return response
+            except Refused as refused:
+                code = refused.status.code.name
+                if not quiet or self._ration.allows(started):
+                    self._write(method, call, code, started, refused.status.reason)
+                raise
+            except CancelledError:
+                code = "CANCELLED"
+                raise
+            finally:
+                end(code, perf_counter() - started)
+                if code == "OK" and not quiet:
+                    self._write(method, call, code, started, "")
+
+        return observed
+
+    def _write(self, method: Method, call: Call, code: str, started: float, reason: str) -> None:
+        caller = call.caller
+        said = {
+            "reason": reason,
+            "client_id": caller.client_id,
+            "user_id": caller.user_id,
+            "session_id": caller.session_id,
+            "ip_address": call.ip_address,
+        }
+        milliseconds = round(1000 * (perf_counter() - started), 1)
+        known = {name: value for name, value in said.items() if value}
+        _log.info("call", method=method.name, code=code, ms=milliseconds, **known)
+
+
+class _Ration:
+    """Allows so many a second and no more."""
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._second = 0
+        self._used = 0
+
+    def allows(self, now: float) -> bool:
+        if int(now) != self._second:
+            self._second, self._used = int(now), 0
+        self._used += 1
+        return self._used <= self._per_second

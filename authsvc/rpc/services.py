@@ -1,0 +1,39 @@
+"""Owns the list of what the servicers call. Leaves building it to authsvc.app."""
+
+from dataclasses import dataclass
+
+from authsvc.core.callers import Callers
+from authsvc.core.clients import Clients
+from authsvc.core.exchange import Exchange
+from authsvc.core.feed import Feed
+from authsvc.core.introspect import Introspect
+from authsvc.core.list_sessions import ListSessions
+from authsvc.core.login import Login
+from authsvc.core.refresh import Refresh
+from authsvc.core.revoke import Revoke
+from authsvc.core.signing_keys import KeyRing
+from authsvc.core.tail import Tail
+from authsvc.core.users import Users
+from authsvc.core.validate import SessionValidator
+from authsvc.core.view import View
+
+
+@dataclass(frozen=True)
+class Services:
+    """Every operation of the core, and the state that answers quote."""
+
+    issuer: str
+    login: Login
+    refresh: Refresh
+    revoke: Revoke
+    validator: SessionValidator
+    exchange: Exchange
+    introspect: Introspect
+    list_sessions: ListSessions
+    users: Users
+    clients: Clients
+    callers: Callers
+    keys: KeyRing
+    view: View
+    tail: Tail
+    feed: Feed
