@@ -67,7 +67,7 @@ class Health:
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register with the server."""
         request, response = pb.HealthCheckRequest.FromString, pb.HealthCheckResponse.SerializeToString
-        handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]" = {
+        handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
             "Check": grpc.unary_unary_rpc_method_handler(self.Check, request, response),
             "Watch": grpc.unary_stream_rpc_method_handler(self.Watch, request, response),
             "List": grpc.unary_unary_rpc_method_handler(

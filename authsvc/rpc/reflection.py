@@ -24,5 +24,5 @@ def add_to(server: grpc.aio.Server) -> None:
         pb.ServerReflectionRequest.FromString,
         pb.ServerReflectionResponse.SerializeToString,
     )
-    handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]" = {"ServerReflectionInfo": info}
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {"ServerReflectionInfo": info}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE_V1, handlers),))

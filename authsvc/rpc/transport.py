@@ -43,7 +43,7 @@ def add_servicers(
 ) -> None:
     """Register servicers by full service name. Raises PolicyIncomplete and MethodMissing: better not started."""
     check_policy()
-    by_service: "dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]]" = {name: {} for name in servicers}
+    by_service: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {name: {} for name in servicers}
     for name, descriptor in methods().items():
         service, _, rpc = name.partition("/")
         bound = getattr(servicers[service], rpc, None)
