@@ -290,11 +290,15 @@ class Hints(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ThrottleKey:
-    """One counter a login attempt is charged to: at `limit` failures within `window_ms` the back-off begins."""
+    """One counter a login attempt is charged to: at `limit` failures within `window_ms` the back-off begins.
+
+    A success forgets the counter whole, or takes back only its own attempt.
+    """
 
     name: str
     limit: int
     window_ms: int
+    forgotten_on_success: bool = False
 
 
 class LoginThrottle(Protocol):
@@ -304,5 +308,5 @@ class LoginThrottle(Protocol):
         """Charge one attempt to every key, in one round trip. 0: go on. Else milliseconds to wait; then nothing is
         charged. From the limit on each further failure doubles the wait, from 1 s up to the window."""
 
-    async def clear(self, keys: Sequence[ThrottleKey]) -> None:
-        """Forget these counters (after a success)."""
+    async def succeed(self, keys: Sequence[ThrottleKey]) -> None:
+        """Settle an attempt that succeeded, in one round trip: forget the counters or take the attempt back."""

@@ -27,7 +27,7 @@ from authsvc.core.model import AuditEvent, Client, Device, Session, UserSecret
 from authsvc.core.narrowing import narrowed
 from authsvc.core.operation import Asked
 from authsvc.core.passwords import PasswordHashing
-from authsvc.core.throttle import account_keys, throttle_keys
+from authsvc.core.throttle import throttle_keys
 from authsvc.core.tokens import Minted, RandomBytes, TokenMint
 from authsvc.core.usernames import username_key
 
@@ -113,7 +113,7 @@ class Login:
         if secret is None or not matches or secret.user.disabled_at is not None:
             await self._refused("login.failed", attempt, asked, secret)
             raise InvalidCredentials
-        await self._throttle.clear(account_keys(charged))
+        await self._throttle.succeed(charged)
         return await self._rehashed(secret, attempt.password, asked)
 
     async def _refused(

@@ -86,7 +86,7 @@ async def test_everything_refuses_while_the_server_is_gone(
         own_cache.sessions.add(HASH, cached(), NOW),
         own_cache.sessions.end([HASH]),
         own_cache.throttle.hit([ThrottleKey("a", 1, MINUTE)], NOW),
-        own_cache.throttle.clear([ThrottleKey("a", 1, MINUTE)]),
+        own_cache.throttle.succeed([ThrottleKey("a", 1, MINUTE)]),
         own_cache.ping(),
     ]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)

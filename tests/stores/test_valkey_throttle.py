@@ -11,7 +11,7 @@ from authsvc.stores.valkey import CacheStores
 from tests.parts.valkey import NOW
 
 WINDOW = 5 * MINUTE
-ACCOUNT = ThrottleKey("account alice", limit=3, window_ms=WINDOW)
+ACCOUNT = ThrottleKey("account alice", limit=3, window_ms=WINDOW, forgotten_on_success=True)
 NETWORK = ThrottleKey("network 192.0.2.7", limit=100, window_ms=WINDOW)
 
 
@@ -81,12 +81,28 @@ async def test_old_failures_are_forgotten(throttle: LoginThrottle, passed: int, 
     assert await throttle.hit([ACCOUNT], moment + 1) == wait
 
 
+async def test_a_success_takes_back_its_own_attempt_only(throttle: LoginThrottle) -> None:
+    """Of a counter that many share, a success takes back the attempt it was charged, and no failure of others."""
+    shared = ThrottleKey("everybody", limit=3, window_ms=WINDOW)
+    for _ in range(2):
+        await throttle.hit([shared], NOW)
+
+    waits = []
+    for _ in range(5):
+        waits.append(await throttle.hit([shared], NOW))
+        await throttle.succeed([shared])
+    waits.append(await throttle.hit([shared], NOW))
+    waits.append(await throttle.hit([shared], NOW))
+
+    assert waits == [0, 0, 0, 0, 0, 0, 1000]
+
+
 async def test_a_success_clears(throttle: LoginThrottle) -> None:
     """Cleared counters start from nothing; others are left alone."""
     for _ in range(3):
         await throttle.hit([ACCOUNT, NETWORK], NOW)
 
-    await throttle.clear([ACCOUNT])
+    await throttle.succeed([ACCOUNT])
 
     assert await throttle.hit([ACCOUNT], NOW) == 0
     assert await throttle.hit([ThrottleKey(NETWORK.name, 4, WINDOW)], NOW) == 0

@@ -27,4 +27,5 @@ class Script:
 VALIDATE = Script("validate")
 END = Script("end")
 HIT = Script("hit")
-ALL = (VALIDATE, END, HIT)
+SUCCEED = Script("succeed")
+ALL = (VALIDATE, END, HIT, SUCCEED)

@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Sequence
 
 from authsvc.core.contracts import ThrottleKey
-from authsvc.stores.valkey.scripts import HIT
+from authsvc.stores.valkey.scripts import HIT, SUCCEED
 from authsvc.stores.valkey.topology import Topology
 
 # All counters live in one slot of a cluster: "charge all or none" needs one script over them, and logins, held back
@@ -24,9 +24,10 @@ class ValkeyThrottle:
         frame = HIT.call([_name(key) for key in keys], now, *rules)
         return int(await self._topology.connection(_TAG).send(frame))
 
-    async def clear(self, keys: Sequence[ThrottleKey]) -> None:
-        if keys:
-            await self._topology.connection(_TAG).call("DEL", *(_name(key) for key in keys))
+    async def succeed(self, keys: Sequence[ThrottleKey]) -> None:
+        rules = [number for key in keys for number in (key.limit, int(key.forgotten_on_success))]
+        frame = SUCCEED.call([_name(key) for key in keys], *rules)
+        await self._topology.connection(_TAG).send(frame)
 
 
 def _name(key: ThrottleKey) -> bytes:

@@ -1,0 +1,112 @@
+"""What the databases make of our statements: indexes used, and nothing secret kept."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event, insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from authsvc.core.model import Revocation, Subject
+from authsvc.stores.sql import SqlStores, revocations
+from authsvc.stores.sql.rows import session_values, user_values
+from authsvc.stores.sql.schema import metadata, sessions, users
+from tests.parts.records import (
+    NOW,
+    a_rotation,
+    a_session,
+    a_user,
+    add_session,
+    an_event,
+    an_order,
+    hash_of,
+    refresh_hash_of,
+    tokens_of,
+)
+
+ENOUGH = 2_000  # rows for PostgreSQL to prefer an index where there is one
+READ_WHOLE = ("Seq Scan on ", "SCAN ")
+SMALL = ("log_state", "rotated", "created", "numbered")
+
+
+@pytest.fixture
+def spoken() -> Iterator[list[tuple[str, Any]]]:
+    """Every statement with its values, as it goes to the driver."""
+    heard: list[tuple[str, Any]] = []
+
+    def listen(_connection: object, _cursor: object, statement: str, values: Any, *_: object) -> None:
+        heard.append((statement, values))
+
+    event.listen(Engine, "before_cursor_execute", listen)
+    yield heard
+    event.remove(Engine, "before_cursor_execute", listen)
+
+
+async def fill(stores: SqlStores) -> None:
+    """Put in many users with a session each, and many revocations."""
+    many = [a_user() for _ in range(ENOUGH)]
+    begun = [a_session(user) for user in many]
+    entries = [Revocation(0, Subject.SESSION, session.id, None, NOW) for session in begun]
+    async with stores.database.write() as connection:
+        await connection.execute(insert(users), [user_values(user, user.id, "x") for user in many])
+        await connection.execute(insert(sessions), [session_values(each, tokens_of(each)) for each in begun])
+        await revocations.append(connection, entries)
+        await connection.execute(text("ANALYZE"))
+
+
+async def plan(connection: AsyncConnection, statement: str, values: Any) -> list[str]:
+    """The steps by which the database would run a statement."""
+    explain = "EXPLAIN " if connection.dialect.name == "postgresql" else "EXPLAIN QUERY PLAN "
+    rows = await connection.exec_driver_sql(explain + statement, values)
+    return [str(row[-1]) for row in rows]
+
+
+async def use_everything(stores: SqlStores) -> None:
+    """Call whatever looks for something, once."""
+    session = await add_session(stores)
+    await stores.sessions.get(session.id)
+    await stores.sessions.get_by_session_hash(hash_of(1))
+    await stores.sessions.get_refresh(session.id)
+    await stores.sessions.rotate(a_rotation(session), an_event())
+    await stores.sessions.replay(session.id, "web", refresh_hash_of(session, 0), 0, NOW, 3, NOW)
+    await stores.sessions.list_user(session.user_id, 10, (NOW + 1, session.id), NOW)
+    await stores.sessions.touch({session.id: NOW + 1})
+    await stores.sessions.revoke(session.id, an_order())
+    await stores.sessions.revoke_user(session.user_id, an_order())
+    await stores.users.get(session.user_id)
+    await stores.users.get_secret("zoë")
+    await stores.users.list(10, "m")
+    await stores.users.rehash(session.user_id, "x", "y")
+    await stores.users.set_password(session.user_id, "x", an_order())
+    await stores.log.list_since(ENOUGH - 10, 10)
+
+
+async def test_no_table_is_read_whole(stores: SqlStores, spoken: list[tuple[str, Any]]) -> None:
+    """Every statement finds its rows through an index, however many there are."""
+    await fill(stores)
+    spoken.clear()
+    await use_everything(stores)
+    said = [each for each in spoken if each[0].startswith(("SELECT", "UPDATE", "WITH", "INSERT"))]
+
+    assert len(said) >= 20
+    async with stores.database.write() as connection:
+        for statement, values in said:
+            single = values[0] if isinstance(values, list) else values
+            steps = await plan(connection, statement, single)
+            whole = [step for step in steps for scan in READ_WHOLE if scan in step]
+            assert not [step for step in whole if not any(name in step for name in SMALL)], statement
+
+
+async def test_only_hashes_are_kept(stores: SqlStores) -> None:
+    """A dump of every table has tokens as hashes, and as nothing else."""
+    session = await add_session(stores)
+    await stores.sessions.rotate(a_rotation(session), an_event())
+
+    dump = [
+        tuple(row) for table in metadata.sorted_tables for row in await stores.database.read(select(table))
+    ]
+
+    words = [f"session token of {session.id}", *(f"refresh token {n} of {session.id}" for n in (0, 1))]
+    text_of_dump = repr(dump)
+    assert all(repr(hash_of(word)) in text_of_dump for word in words)
+    assert not any(word in text_of_dump for word in words)
