@@ -84,7 +84,7 @@ class Settings(_Environment):
     secret_keys: SecretBytes
     """One secret a line, each at least 32 bytes; the first is current."""
     signing_key: SecretBytes | None = None
-    signing_algorithm: str = Field("ES256", pattern="^(ES256|EdDSA|RS256)$")
+    signing_algorithm: str = Field(default="ES256", pattern="^(ES256|EdDSA|RS256)$")
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     plaintext: bool = False
@@ -94,14 +94,14 @@ class Settings(_Environment):
     remember_absolute: Duration = 90 * DAY
     refresh_idle: Duration = 30 * DAY
     refresh_absolute: Duration = 90 * DAY
-    access_ttl: Duration = Field(5 * MINUTE, le=ACCESS_TTL_CAP)
-    password_min_length: int = Field(15, ge=8, le=128)
+    access_ttl: Duration = Field(default=5 * MINUTE, le=ACCESS_TTL_CAP)
+    password_min_length: int = Field(default=15, ge=8, le=128)
     password_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
-    calls_at_once: int = Field(2000, ge=1)
-    database_pool: int = Field(10, ge=2)
+    calls_at_once: int = Field(default=2000, ge=1)
+    database_pool: int = Field(default=10, ge=2)
     drain_delay: Annotated[int, BeforeValidator(duration_ms), Field(ge=0)] = 2 * SECOND
     metrics_listen: str = ""
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$")
+    log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 
     @model_validator(mode="after")
     def _check(self) -> "Settings":
