@@ -22,7 +22,9 @@ class AdminServicer(NotYet):
         return pb.CreateUserResponse(user=convert.user_message(await self._users.create(new, call.asked)))
 
     async def GetUser(self, request: pb.GetUserRequest, call: Call) -> pb.GetUserResponse:
-        user = await self._users.get(request.user_id, requests.plain("username", request.username))
+        user = await self._users.get(
+            requests.plain("user_id", request.user_id), requests.plain("username", request.username)
+        )
         return pb.GetUserResponse(user=convert.user_message(user))
 
     async def ListUsers(self, request: pb.ListUsersRequest, call: Call) -> pb.ListUsersResponse:
@@ -30,17 +32,18 @@ class AdminServicer(NotYet):
         return pb.ListUsersResponse(users=map(convert.user_message, users), next_page_token=following)
 
     async def SetPassword(self, request: pb.SetPasswordRequest, call: Call) -> pb.SetPasswordResponse:
-        revoked = await self._users.set_password(request.user_id, request.password, call.asked)
+        user_id = requests.named("user_id", request.user_id)
+        revoked = await self._users.set_password(user_id, request.password, call.asked)
         return pb.SetPasswordResponse(revision=revoked.revision, revoked_count=len(revoked.entries))
 
     async def DisableUser(self, request: pb.DisableUserRequest, call: Call) -> pb.DisableUserResponse:
-        user, revoked = await self._users.disable(request.user_id, call.asked)
+        user, revoked = await self._users.disable(requests.named("user_id", request.user_id), call.asked)
         return pb.DisableUserResponse(
             user=convert.user_message(user), revision=revoked.revision, revoked_count=len(revoked.entries)
         )
 
     async def EnableUser(self, request: pb.EnableUserRequest, call: Call) -> pb.EnableUserResponse:
-        user = await self._users.enable(request.user_id, call.asked)
+        user = await self._users.enable(requests.named("user_id", request.user_id), call.asked)
         return pb.EnableUserResponse(user=convert.user_message(user))
 
     async def CreateClient(self, request: pb.CreateClientRequest, call: Call) -> pb.CreateClientResponse:
@@ -61,9 +64,10 @@ class AdminServicer(NotYet):
     async def RotateClientKey(
         self, request: pb.RotateClientKeyRequest, call: Call
     ) -> pb.RotateClientKeyResponse:
-        key = await self._clients.rotate_key(request.client_id, request.overlap_seconds, call.asked)
+        client_id = requests.named("client_id", request.client_id)
+        key = await self._clients.rotate_key(client_id, request.overlap_seconds, call.asked)
         return pb.RotateClientKeyResponse(client_key=key)
 
     async def RevokeClient(self, request: pb.RevokeClientRequest, call: Call) -> pb.RevokeClientResponse:
-        client = await self._clients.revoke(request.client_id, call.asked)
+        client = await self._clients.revoke(requests.named("client_id", request.client_id), call.asked)
         return pb.RevokeClientResponse(client=convert.client_message(client))

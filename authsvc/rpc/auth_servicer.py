@@ -96,4 +96,4 @@ class AuthServicer:
         return response
 
     def Watch(self, request: pb.WatchRequest, call: Call) -> AsyncIterator[bytes]:
-        return self._watchers.follow(request.from_revision)
+        return self._watchers.follow(requests.from_revision(request))

@@ -142,11 +142,11 @@ def revoke_target(request: pb.RevokeRequest) -> Target:
     """Return what a RevokeRequest names. Raises InvalidRequest."""
     match request.WhichOneof("target"):
         case "token":
-            return ByToken(_named("token", request.token, TOKEN_MAX_BYTES))
+            return ByToken(named("token", request.token, TOKEN_MAX_BYTES))
         case "session_id":
-            return BySession(_named("session_id", request.session_id, _ID_MAX_BYTES))
+            return BySession(named("session_id", request.session_id))
         case "user_id":
-            return ByUser(_named("user_id", request.user_id, _ID_MAX_BYTES))
+            return ByUser(named("user_id", request.user_id))
         case "other_sessions" if request.other_sessions:
             return OtherSessions()
     raise InvalidRequest(("target", "must name what to revoke"))
@@ -157,6 +157,13 @@ def revoke_reason(request: pb.RevokeRequest) -> RevokeReason:
     if request.reason not in REASONS:
         raise InvalidRequest(("reason", "must be a RevokeReason"))
     return REASONS[request.reason]
+
+
+def from_revision(request: pb.WatchRequest) -> int:
+    """Return the revision to begin after. Raises InvalidRequest for a negative one."""
+    if request.from_revision < 0:
+        raise InvalidRequest(("from_revision", "must not be negative"))
+    return request.from_revision
 
 
 def permissions(values: Sequence["resources.Permission.ValueType"]) -> frozenset[Permission]:
@@ -179,7 +186,8 @@ def _check_device(checks: Checks, said: resources.Device) -> None:
     checks.text("device.label", said.label, _LABEL_MAX_BYTES, needed=False)
 
 
-def _named(field: str, value: str, most: int) -> str:
+def named(field: str, value: str, most: int = _ID_MAX_BYTES) -> str:
+    """Return a text that must be there. Raises InvalidRequest if it is not, is long or holds control characters."""
     checks = Checks()
     checks.text(field, value, most)
     checks.done()

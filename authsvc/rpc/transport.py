@@ -62,7 +62,9 @@ def _rpc_handler(
     response_class = message_factory.GetMessageClass(method.descriptor.output_type)
     if not method.descriptor.server_streaming:
         unary = _unary(wrapped(bound, method, stack))
-        return grpc.unary_unary_rpc_method_handler(unary, request_class.FromString, response_class.SerializeToString)
+        return grpc.unary_unary_rpc_method_handler(
+            unary, request_class.FromString, response_class.SerializeToString
+        )
 
     async def opened(request: Message, call: Call) -> AsyncIterator[bytes]:
         iterator: AsyncIterator[bytes] = bound(request, call)

@@ -4,7 +4,7 @@ Registered in `tests/conftest.py`. `service` runs on SQLite; `service_on_each` t
 """
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -38,13 +38,18 @@ CLIENTS = {
 
 
 class MovableClock:
-    """The time of day, plus what a test adds to it."""
+    """The time of day, plus what a test adds to it. Once stopped, only the test moves it."""
 
     def __init__(self) -> None:
         self.ahead_ms = 0
+        self._stopped_at: int | None = None
 
     def __call__(self) -> int:
-        return wall_clock() + self.ahead_ms
+        return (wall_clock() if self._stopped_at is None else self._stopped_at) + self.ahead_ms
+
+    def stop(self) -> None:
+        """Stand still, for boundaries to be hit exactly."""
+        self._stopped_at = wall_clock()
 
     def move(self, milliseconds: int) -> None:
         """Let time pass."""
@@ -94,10 +99,46 @@ class Service:
         request = auth_service_pb2.LoginRequest(username=username, password=PASSWORD, **wanted)
         return await self.auth.Login(request, metadata=self.by(client_id))
 
+    async def validate(self, session_token: str, **wanted: Any) -> Any:
+        """Validate as the gateway; return the ValidateSessionResponse."""
+        request = auth_service_pb2.ValidateSessionRequest(session_token=session_token, **wanted)
+        return await self.auth.ValidateSession(request, metadata=self.by("gateway"))
+
+    async def introspect(self, token: str, **wanted: Any) -> Any:
+        """Introspect as the gateway; return the IntrospectResponse."""
+        request = auth_service_pb2.IntrospectRequest(token=token, **wanted)
+        return await self.auth.Introspect(request, metadata=self.by("gateway"))
+
+    async def refresh(self, refresh_token: str, client_id: str = "web", **wanted: Any) -> Any:
+        """Refresh; return the RefreshResponse."""
+        request = auth_service_pb2.RefreshRequest(refresh_token=refresh_token, **wanted)
+        return await self.auth.Refresh(request, metadata=self.by(client_id))
+
+    async def revoke(self, client_id: str = "web", **target: Any) -> Any:
+        """Revoke; return the RevokeResponse."""
+        request = auth_service_pb2.RevokeRequest(**target)
+        return await self.auth.Revoke(request, metadata=self.by(client_id))
+
 
 def bearer(token: str) -> tuple[tuple[str, str], ...]:
     """Metadata that names the caller."""
     return (("authorization", f"Bearer {token}"),)
+
+
+async def outcome(call: Awaitable[Any]) -> str:
+    """How a call ends: `OK`, or the ErrorReason of its status."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return reason_of(error)
+    return "OK"
+
+
+async def refusal(call: Awaitable[Any]) -> grpc.aio.AioRpcError:
+    """The status of a call that must not succeed."""
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    return refused.value
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:

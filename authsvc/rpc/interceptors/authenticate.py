@@ -35,9 +35,9 @@ class Authenticate:
             caller = self._callers.known(bearer) if bearer else self._stand_in(call)
             if caller is None:
                 caller = await self._callers.resolve(bearer)
+            call.caller = caller
             if required is not None and required not in caller.permissions:
                 raise CallerNotPermitted if caller.is_known else CredentialsMissing
-            call.caller = caller
             return await handler(request, call)
 
         return authenticated
