@@ -1,33 +1,49 @@
 """Owns the settings: their names, defaults and limits, and reading them. Alone reads the environment.
 
+Leaves what each kind of setting may look like to `setting_kinds`.
+
 Settings are `AUTHSVC_…` variables; a secret is given as a file, `AUTHSVC_…_FILE`. Every mistake is reported at once,
 each with the variable it is in, and never with the value of a secret.
 """
 
 import ipaddress
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretBytes, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from authsvc.core.clock import DAY, HOUR, MINUTE, SECOND
 from authsvc.core.lifetimes import ACCESS_TTL_CAP, Lifetimes
-from authsvc.core.secrets import DeploymentSecrets, SecretsUnusable
+from authsvc.core.secrets import DeploymentSecrets
+from authsvc.setting_kinds import (
+    CacheUrl,
+    DatabaseUrl,
+    Duration,
+    DurationOrNone,
+    Issuer,
+    Listen,
+    MetricsListen,
+    ReadableFile,
+    SecretKeys,
+    SigningKeyPem,
+    check_pair,
+)
 
 PREFIX = "AUTHSVC_"
-_UNITS = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
-_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
 # Secrets that may also be given as a file, by the setting they fill.
 _FILES = {
     "secret_keys": "SECRET_KEYS_FILE",
     "signing_key": "SIGNING_KEY_FILE",
     "client_key": "CLIENT_KEY_FILE",
+    "database_url": "DATABASE_URL_FILE",
+    "cache_url": "CACHE_URL_FILE",
 }
+# Of those, the ones that are nearly always given as a file: a mistake in one names that variable.
+_NAMED_BY_FILE = ("secret_keys", "client_key")
+DEFAULT_LISTEN = "127.0.0.1:50051"
 
 
 class SettingsWrong(Exception):
@@ -40,26 +56,13 @@ class SettingsWrong(Exception):
         self.mistakes = mistakes
 
 
-def duration_ms(value: object) -> object:
-    """Return milliseconds from a text such as `30m`, `12h`, `14d`, `500ms`. Raises ValueError."""
-    if isinstance(value, int):
-        return value
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError("must be a whole number and a unit: ms, s, m, h or d, such as 30m")
-    return int(match[1]) * _UNITS[match[2]]
-
-
-Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
-
-
 _Kind = TypeVar("_Kind", bound="_Environment")
 
 
 class _Environment(BaseSettings):
     """Settings that come from variables, and from nothing else."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True)
 
     @classmethod
     def settings_customise_sources(
@@ -77,38 +80,59 @@ class _Environment(BaseSettings):
 class Settings(_Environment):
     """What a server runs with. Times in milliseconds."""
 
-    listen: str = "127.0.0.1:50051"
-    issuer: str
-    database_url: SecretStr
-    cache_url: SecretStr
-    secret_keys: SecretBytes
+    listen: Listen = DEFAULT_LISTEN
+    issuer: Issuer
+    database_url: DatabaseUrl
+    cache_url: CacheUrl
+    secret_keys: SecretKeys
     """One secret a line, each at least 32 bytes; the first is current."""
-    signing_key: SecretBytes | None = None
-    signing_algorithm: str = Field(default="ES256", pattern="^(ES256|EdDSA|RS256)$")
-    tls_cert_file: Path | None = None
-    tls_key_file: Path | None = None
-    plaintext: bool = False
+    signing_key: SigningKeyPem | None = None
+    signing_algorithm: str = Field("ES256", pattern="^(ES256|EdDSA|RS256)$")
+    tls_cert_file: ReadableFile | None = None
+    tls_key_file: ReadableFile | None = None
+    plaintext: bool = Field(False, validate_default=True)
     session_idle: Duration = 30 * MINUTE
-    session_absolute: Duration = 12 * HOUR
+    session_absolute: Duration = Field(12 * HOUR, validate_default=True)
     remember_idle: Duration = 14 * DAY
-    remember_absolute: Duration = 90 * DAY
+    remember_absolute: Duration = Field(90 * DAY, validate_default=True)
     refresh_idle: Duration = 30 * DAY
-    refresh_absolute: Duration = 90 * DAY
+    refresh_absolute: Duration = Field(90 * DAY, validate_default=True)
     access_ttl: Duration = Field(default=5 * MINUTE, le=ACCESS_TTL_CAP)
     password_min_length: int = Field(default=15, ge=8, le=128)
     password_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
     calls_at_once: int = Field(default=2000, ge=1)
     database_pool: int = Field(default=10, ge=2)
-    drain_delay: Annotated[int, BeforeValidator(duration_ms), Field(ge=0)] = 2 * SECOND
-    metrics_listen: str = ""
+    drain_delay: DurationOrNone = 2 * SECOND
+    metrics_listen: MetricsListen = ""
     log_level: str = Field(default="info", pattern="^(debug|info|warning|error)$")
 
-    @model_validator(mode="after")
-    def _check(self) -> "Settings":
-        mistakes = [*self._address_mistakes(), *self._secret_mistakes(), *self._lifetime_mistakes()]
-        if mistakes:
-            raise SettingsWrong(mistakes)
-        return self
+    # A field that is wrong itself is absent from `info.data`; then what it takes part in is not judged.
+
+    @field_validator("plaintext")
+    @classmethod
+    def _check_transport(cls, plaintext: bool, info: ValidationInfo) -> bool:
+        """Judge listen, tls_cert_file, tls_key_file and plaintext together."""
+        if not {"listen", "tls_cert_file", "tls_key_file"} <= info.data.keys():
+            return plaintext
+        cert, key = info.data["tls_cert_file"], info.data["tls_key_file"]
+        if bool(cert) != bool(key):
+            raise ValueError(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE must be given together")
+        if cert is not None:
+            check_pair(cert, key)
+        elif not (plaintext and is_local_address(info.data["listen"])):
+            raise ValueError(
+                f"{PREFIX}TLS_CERT_FILE is missing; plaintext needs {PREFIX}PLAINTEXT=true and a {PREFIX}LISTEN "
+                "on loopback or a Unix socket"
+            )
+        return plaintext
+
+    @field_validator("session_absolute", "remember_absolute", "refresh_absolute")
+    @classmethod
+    def _check_lifetime(cls, absolute: int, info: ValidationInfo) -> int:
+        idle = str(info.field_name).replace("absolute", "idle")
+        if info.data.get(idle, 0) > absolute:
+            raise ValueError(f"must not be shorter than {PREFIX}{idle.upper()}")
+        return absolute
 
     @property
     def secrets(self) -> DeploymentSecrets:
@@ -128,56 +152,53 @@ class Settings(_Environment):
             self.access_ttl,
         )
 
-    def _address_mistakes(self) -> list[str]:
-        found = []
-        issuer = urlsplit(self.issuer)
-        if issuer.scheme not in ("https", "http") or not issuer.hostname or issuer.query or issuer.fragment:
-            found.append(f"{PREFIX}ISSUER must be a URL such as https://auth.example.com")
-        if bool(self.tls_cert_file) != bool(self.tls_key_file):
-            found.append(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE must be given together")
-        found += [
-            f"{PREFIX}{name.upper()}: cannot read {path}"
-            for name, path in (("tls_cert_file", self.tls_cert_file), ("tls_key_file", self.tls_key_file))
-            if path is not None and not os.access(path, os.R_OK)
-        ]
-        if self.tls_cert_file is None and not (self.plaintext and is_local_address(self.listen)):
-            found.append(
-                f"{PREFIX}TLS_CERT_FILE is missing; plaintext needs {PREFIX}PLAINTEXT=true and a {PREFIX}LISTEN "
-                "on loopback or a Unix socket"
-            )
-        return found
-
-    def _secret_mistakes(self) -> list[str]:
-        try:
-            self.secrets.derive("check")
-        except SecretsUnusable as error:
-            return [f"{PREFIX}SECRET_KEYS_FILE: {error}"]
-        return []
-
-    def _lifetime_mistakes(self) -> list[str]:
-        pairs = (
-            ("SESSION_IDLE", self.session_idle, "SESSION_ABSOLUTE", self.session_absolute),
-            ("REMEMBER_IDLE", self.remember_idle, "REMEMBER_ABSOLUTE", self.remember_absolute),
-            ("REFRESH_IDLE", self.refresh_idle, "REFRESH_ABSOLUTE", self.refresh_absolute),
-        )
-        return [
-            f"{PREFIX}{a} must not be longer than {PREFIX}{b}" for a, idle, b, most in pairs if idle > most
-        ]
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port to show metrics on; None: nowhere."""
+        host, _, port = self.metrics_listen.rpartition(":")
+        return (host.strip("[]") or "127.0.0.1", int(port)) if port else None
 
 
 class DatabaseSettings(_Environment):
     """What `authsvc migrate` needs."""
 
-    database_url: SecretStr
+    database_url: DatabaseUrl
+
+
+class OfflineSettings(DatabaseSettings):
+    """What administration without a running server needs."""
+
+    secret_keys: SecretKeys
+
+    @property
+    def secrets(self) -> DeploymentSecrets:
+        """The deployment secrets."""
+        return DeploymentSecrets(self.secret_keys.get_secret_value().split())
 
 
 class AdminSettings(_Environment):
     """What the administration commands need to reach a server."""
 
-    address: str = "127.0.0.1:50051"
+    address: str = ""
+    """Empty: the server that the same environment starts, see `listen`."""
+    listen: Listen = DEFAULT_LISTEN
     client_key: SecretStr = SecretStr("")
-    tls_ca_file: Path | None = None
+    tls_ca_file: ReadableFile | None = None
+    tls_cert_file: Path | None = None
+    """Certificate of the server itself: what `authsvc health` beside a server trusts, if no authority is given."""
     plaintext: bool = False
+
+    @field_validator("plaintext")
+    @classmethod
+    def _check_plaintext(cls, plaintext: bool, info: ValidationInfo) -> bool:
+        if plaintext and not is_local_address(info.data["address"] or info.data.get("listen", DEFAULT_LISTEN)):
+            raise ValueError(f"plaintext needs an {PREFIX}ADDRESS on loopback or a Unix socket")
+        return plaintext
+
+    @property
+    def target(self) -> str:
+        """Where to call: `address`, else where the server of this environment listens, from this machine."""
+        return self.address or self.listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
 
 
 def is_local_address(listen: str) -> bool:
@@ -201,51 +222,70 @@ def read_database_settings(environ: Mapping[str, str] | None = None) -> Database
     return _read(DatabaseSettings, os.environ if environ is None else environ)
 
 
+def read_offline_settings(environ: Mapping[str, str] | None = None) -> OfflineSettings:
+    """Return the settings of administration without a server. Raises SettingsWrong."""
+    return _read(OfflineSettings, os.environ if environ is None else environ)
+
+
 def read_admin_settings(environ: Mapping[str, str] | None = None) -> AdminSettings:
     """Return the administration commands' settings. Raises SettingsWrong."""
     return _read(AdminSettings, os.environ if environ is None else environ)
 
 
 def _read(kind: type[_Kind], environ: Mapping[str, str]) -> _Kind:
+    # A variable that is set to nothing is not set: that is how container and unit files leave one out.
     given = {
-        name.removeprefix(PREFIX).lower(): value for name, value in environ.items() if name.startswith(PREFIX)
+        name.removeprefix(PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(PREFIX) and value
     }
-    mistakes = [*_unknown(given), *_read_files(given)]
+    mistakes = _unknown(given)
+    unread = _read_files(kind, given)
     try:
         settings = kind(**{name: value for name, value in given.items() if name in kind.model_fields})
-    except SettingsWrong as error:
-        raise SettingsWrong(mistakes + error.mistakes) from None
     except ValidationError as error:
-        raise SettingsWrong(mistakes + [_sentence(each) for each in error.errors()]) from None
-    if mistakes:
-        raise SettingsWrong(mistakes)
+        wrong = [_sentence(each) for each in error.errors() if _field(each) not in unread]
+        raise SettingsWrong([*mistakes, *unread.values(), *wrong]) from None
+    if mistakes or unread:
+        raise SettingsWrong([*mistakes, *unread.values()])
     return settings
 
 
 def _unknown(given: Mapping[str, str]) -> list[str]:
-    known = {name for kind in (Settings, DatabaseSettings, AdminSettings) for name in kind.model_fields}
+    known = {name for kind in (Settings, OfflineSettings, AdminSettings) for name in kind.model_fields}
     known |= {name.lower() for name in _FILES.values()}
     return [f"{PREFIX}{name.upper()} is no setting of this version" for name in sorted(set(given) - known)]
 
 
-def _read_files(given: dict[str, str]) -> list[str]:
-    """Put the contents of secret files in the place of their settings; return what cannot be read."""
-    mistakes = []
+def _read_files(kind: type[_Environment], given: dict[str, str]) -> dict[str, str]:
+    """Put the contents of the secret files that `kind` needs in the place of their settings.
+
+    Return what is wrong with those that cannot be read, by the name of the setting.
+    """
+    mistakes = {}
     for name, variable in _FILES.items():
         path = given.pop(variable.lower(), None)
-        if path is None:
+        if path is None or name not in kind.model_fields:
+            continue
+        if name in given:
+            mistakes[name] = f"{PREFIX}{name.upper()} and {PREFIX}{variable} must not both be given"
             continue
         try:
             given[name] = Path(path).read_text().strip()
         except (OSError, UnicodeDecodeError):
-            mistakes.append(f"{PREFIX}{variable}: cannot read {path}")
+            mistakes[name] = f"{PREFIX}{variable}: cannot read {path}"
     return mistakes
 
 
 def _sentence(error: Any) -> str:
     """One mistake, with the variable and without the value: it may be a secret."""
-    name = str(error["loc"][0]) if error["loc"] else ""
-    variable = PREFIX + _FILES.get(name, name.upper())
+    name = _field(error)
+    variable = PREFIX + (_FILES[name] if name in _NAMED_BY_FILE else name.upper())
     if error["type"] == "missing":
         return f"{variable} is missing"
-    return f"{variable}: {error['msg'].removeprefix('Value error, ')}"
+    said = error["msg"].removeprefix("Value error, ")
+    return said if said.startswith(PREFIX) else f"{variable}: {said}"
+
+
+def _field(error: Any) -> str:
+    return str(error["loc"][0]) if error["loc"] else ""
