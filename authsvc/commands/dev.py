@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -177,13 +177,18 @@ def _write_file(data: Path, app: App, demo: Demo) -> DevFile:
         settings.cache_url.get_secret_value(),
         settings.database_url.get_secret_value(),
     )
-    path = data / "dev.json"
+    _write_private(data / "dev.json", asdict(file))
+    _write_private(data / "login.json", {"username": demo.username, "password": demo.password})
+    return file
+
+
+def _write_private(path: Path, content: Mapping[str, str]) -> None:
+    """Write a file that nobody else can read, whole or not at all."""
     fresh = path.with_suffix(".new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as to:
-        json.dump(asdict(file), to, indent=2)
+        json.dump(content, to, indent=2)
     fresh.replace(path)
-    return file
 
 
 def _place(file: DevFile) -> Place:
@@ -198,8 +203,17 @@ async def _serve(app: App, file: DevFile, data: Path, console: Console) -> None:
     console.print(
         f"\nServing at [bold]{file.address}[/]. Callers on this machine need no key. Ctrl-C ends it."
     )
-    console.print(f"Addresses, keys and the password of [bold]{file.username}[/] are in {data / 'dev.json'}.")
-    console.print(f"Try:  grpcurl -plaintext {file.address} list\n", markup=False)
+    console.print(
+        f"Addresses, keys and the password of [bold]{file.username}[/] are in {_near(data) / 'dev.json'}."
+    )
+    console.print(f"Try:  grpcurl -plaintext {file.address} list", markup=False)
+    login = f"grpcurl -plaintext -d @ {file.address} authsvc.v1.AuthService/Login"
+    console.print(f"      {login} < {_near(data) / 'login.json'}\n", markup=False, soft_wrap=True)
     logs.configure(app.settings.log_level, readable=True)
     await stopped.wait()
     console.print("\nEnding.")
+
+
+def _near(path: Path) -> Path:
+    """The path as seen from here, if that is shorter."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path

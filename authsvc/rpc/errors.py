@@ -88,7 +88,9 @@ class Statuses:
 
 def _message(error: Exception) -> str:
     if isinstance(error, refusals.PasswordTooWeak):
-        return f"{error.message} Please {error.rule}."
+        return f"{error.message} password: {error.rule}."
+    if isinstance(error, refusals.InvalidRequest):
+        return f"{error.message} {'; '.join(f'{field}: {wrong}' for field, wrong in error.violations)}."
     if isinstance(error, refusals.Refusal):
         return error.message
     return _TOO_LARGE if isinstance(error, AccessTokenTooLarge) else _DEPENDENCY
