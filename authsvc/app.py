@@ -110,7 +110,7 @@ class App:
         self._outside = outside
         self._development = development
         self._shield = interceptors.Shield()
-        self._background: list[asyncio.Task[None]] = []
+        self._background: set[asyncio.Task[None]] = set()
         self._passwords = PasswordHashing(settings.password_slots)
         self._server: grpc.aio.Server | None = None
         self._view = View()
@@ -132,16 +132,16 @@ class App:
 
     async def stop(self, drain_ms: int = 0) -> None:
         """Say so, take no more calls, finish those under way, write what waits, close the stores."""
-        self.health.set(False)
-        await asyncio.sleep(drain_ms / SECOND)
         self.health.close()
+        await asyncio.sleep(drain_ms / SECOND)
         self._feed.close()
         if self._server is not None:
             await self._server.stop(_STOP_GRACE_SECONDS)
         await self._shield.drain()
-        for task in self._background:
+        background = list(self._background)
+        for task in background:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*background, return_exceptions=True)
         with suppress(StoreUnavailable):
             await self._last_seen.flush()
         self._passwords.close()
@@ -257,7 +257,10 @@ class App:
             raise AddressTaken(f"cannot listen on {settings.listen}: is it in use?") from None
 
     def _begin(self, *work: Coroutine[Any, Any, None]) -> None:
-        self._background += [asyncio.create_task(each) for each in work]
+        for each in work:
+            task = asyncio.create_task(each)
+            self._background.add(task)
+            task.add_done_callback(self._background.discard)
 
     def _on_move(self, before: LogPosition, after: LogPosition) -> None:
         if before.epoch != after.epoch:

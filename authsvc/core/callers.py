@@ -53,6 +53,7 @@ class Caller:
 
 
 NOBODY = Caller()
+LOOK_AGAIN_MS = 250
 
 
 class ClientRegistry:
@@ -61,12 +62,19 @@ class ClientRegistry:
     def __init__(self, store: ClientStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
+        self._loaded_at = 0
         self._clients: dict[str, Client] = {}
         self._keys: dict[bytes, ClientKey] = {}
         self._callers: dict[str, Caller] = {}
 
+    async def look_again(self) -> None:
+        """Read anew unless that was done a moment ago: whoever sends unknown keys must not cost SQL a read each."""
+        if abs(self._clock() - self._loaded_at) >= LOOK_AGAIN_MS:
+            await self.load()
+
     async def load(self) -> None:
         """Read all clients and keys anew. Raises StoreUnavailable, and then the old ones stay."""
+        self._loaded_at = self._clock()
         clients, keys = await self._store.list_all()
         self._clients = {client.id: client for client in clients if client.revoked_at is None}
         self._keys = {key.key_hash: key for key in keys if key.client_id in self._clients}
@@ -125,7 +133,7 @@ class Callers:
         caller = self._registry.caller_by_key(key_hash)
         if caller is None:
             # Minted by this deployment, yet unknown here: perhaps a moment ago, at another instance.
-            await self._registry.load()
+            await self._registry.look_again()
             caller = self._registry.caller_by_key(key_hash)
         if caller is None:
             raise CallerUnauthenticated

@@ -126,8 +126,8 @@ class Revoke:
         return await self._sessions.revoke(session.id, order)
 
     async def _session_of(self, token: str) -> Session | None:
-        """Return the session of a token that is ours, whatever its state. A token's end does not end its session, so an
-        expired access token still names it; one with a wrong signature names nothing."""
+        """Return the session of a token that is ours. Any generation of a refresh token names its session; an access
+        token only while it is good."""
         try:
             match kind_of(token):
                 case Kind.SESSION:

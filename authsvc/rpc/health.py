@@ -29,8 +29,8 @@ class Health:
         self._changed = asyncio.Event()
 
     def set(self, serving: bool) -> None:
-        """Say whether calls are taken, and tell those who watch."""
-        if serving != self._serving:
+        """Say whether calls are taken, and tell those who watch. After `close` it stays at no."""
+        if serving != self._serving and not self._closed:
             self._serving = serving
             self._tell()
 
