@@ -6,6 +6,7 @@ A question is a dictionary look-up, so it can be asked on every call. An entry m
 
 from collections.abc import Iterable, Iterator
 
+from authsvc.core.clock import MINUTE
 from authsvc.core.model import LogPosition, Revocation, Subject
 
 
@@ -16,6 +17,7 @@ class View:
         self.revision = 0
         self.fresh_at = 0
         self._sessions: dict[str, int] = {}
+        self._due: dict[int, list[str]] = {}
         self._keys: dict[str, int] = {}
         self._users: dict[str, Revocation] = {}
         self._everyone: Revocation | None = None
@@ -39,7 +41,7 @@ class View:
         """Let one entry count. Applying one twice, or out of turn, does no harm."""
         match entry.subject:
             case Subject.SESSION:
-                self._sessions[entry.subject_id] = entry.expires_at
+                self._apply_session(entry.subject_id, entry.expires_at)
             case Subject.KEY:
                 self._keys[entry.subject_id] = entry.expires_at
             case Subject.USER:
@@ -60,12 +62,21 @@ class View:
     def forget_expired(self, now: int) -> int:
         """Drop entries that forbid nothing any more; return how many."""
         before = len(self)
-        self._sessions = {key: at for key, at in self._sessions.items() if at > now}
+        for minute in [minute for minute in self._due if (minute + 1) * MINUTE <= now]:
+            for session_id in self._due.pop(minute):
+                if self._sessions.get(session_id, now) < now:
+                    del self._sessions[session_id]
         self._keys = {key: at for key, at in self._keys.items() if at > now}
         self._users = {key: entry for key, entry in self._users.items() if entry.expires_at > now}
         if self._everyone is not None and self._everyone.expires_at <= now:
             self._everyone = None
         return before - len(self)
+
+    def _apply_session(self, session_id: str, expires_at: int) -> None:
+        """Sessions are many, so those that expire in the same minute are found together when it has passed."""
+        if self._sessions.get(session_id, -1) < expires_at:
+            self._sessions[session_id] = expires_at
+            self._due.setdefault(expires_at // MINUTE, []).append(session_id)
 
     def entries(self) -> Iterator[Revocation]:
         """Yield what is in force now. Session and key entries come with revision 0: their number no longer matters."""
