@@ -87,16 +87,16 @@ class Settings(_Environment):
     secret_keys: SecretKeys
     """One secret a line, each at least 32 bytes; the first is current."""
     signing_key: SigningKeyPem | None = None
-    signing_algorithm: str = Field("ES256", pattern="^(ES256|EdDSA|RS256)$")
+    signing_algorithm: str = Field(default="ES256", pattern="^(ES256|EdDSA|RS256)$")
     tls_cert_file: ReadableFile | None = None
     tls_key_file: ReadableFile | None = None
-    plaintext: bool = Field(False, validate_default=True)
+    plaintext: bool = Field(default=False, validate_default=True)
     session_idle: Duration = 30 * MINUTE
-    session_absolute: Duration = Field(12 * HOUR, validate_default=True)
+    session_absolute: Duration = Field(default=12 * HOUR, validate_default=True)
     remember_idle: Duration = 14 * DAY
-    remember_absolute: Duration = Field(90 * DAY, validate_default=True)
+    remember_absolute: Duration = Field(default=90 * DAY, validate_default=True)
     refresh_idle: Duration = 30 * DAY
-    refresh_absolute: Duration = Field(90 * DAY, validate_default=True)
+    refresh_absolute: Duration = Field(default=90 * DAY, validate_default=True)
     access_ttl: Duration = Field(default=5 * MINUTE, le=ACCESS_TTL_CAP)
     password_min_length: int = Field(default=15, ge=8, le=128)
     password_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
@@ -191,7 +191,9 @@ class AdminSettings(_Environment):
     @field_validator("plaintext")
     @classmethod
     def _check_plaintext(cls, plaintext: bool, info: ValidationInfo) -> bool:
-        if plaintext and not is_local_address(info.data["address"] or info.data.get("listen", DEFAULT_LISTEN)):
+        if plaintext and not is_local_address(
+            info.data["address"] or info.data.get("listen", DEFAULT_LISTEN)
+        ):
             raise ValueError(f"plaintext needs an {PREFIX}ADDRESS on loopback or a Unix socket")
         return plaintext
 

@@ -1,0 +1,181 @@
+"""Owns `authsvc client`: registering, listing and revoking clients, and their keys, over AdminService.
+
+`create --offline` does without a server, for the first client with `admin`.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from authsvc.commands.connection import Server, open_server
+from authsvc.commands.failure import WRONG_USE, CommandFailed
+from authsvc.commands.key_file import kept
+from authsvc.commands.options import ClientId, Dev, Json, KeyFile, Scopes
+from authsvc.commands.output import moment, plain, print_json, print_line, print_table, say
+from authsvc.core.clock import SECOND
+from authsvc.core.model import Permission
+from authsvc.setting_kinds import duration_ms
+from authsvc.v1 import admin_service_pb2 as pb
+from authsvc.v1 import resources_pb2 as resources
+
+_PAGE = 100
+_PREFIX = "PERMISSION_"
+
+commands = typer.Typer(
+    help="Register, list and revoke clients, and their keys.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+@commands.command()
+def create(
+    client: ClientId,
+    permission: Annotated[
+        list[Permission],
+        typer.Option("--permission", metavar="login|introspect|admin", help="May be repeated."),
+    ],
+    display_name: Annotated[
+        str, typer.Option("--display-name", metavar="TEXT", help="Name for people.")
+    ] = "",
+    audience: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--audience", metavar="AUDIENCE", help="For whom its access tokens may be. May be repeated."
+        ),
+    ] = None,
+    scope: Scopes = None,
+    key_file: KeyFile = None,
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            help="Without a server: on AUTHSVC_DATABASE_URL, with AUTHSVC_SECRET_KEYS_FILE.",
+        ),
+    ] = False,
+    dev: Dev = None,
+    json: Json = False,
+) -> None:
+    """Register a client and show its key, this once."""
+    if offline and dev is not None:
+        raise CommandFailed("--offline and --dev exclude each other", WRONG_USE)
+    request = pb.CreateClientRequest(
+        client_id=client,
+        display_name=display_name,
+        permissions=[resources.Permission.Value(_PREFIX + each.name) for each in permission],
+        audiences=audience or (),
+        scopes=scope or (),
+    )
+    with kept(key_file, replace=False) as keep:
+        response = _create_offline(request) if offline else _create(request, dev)
+        keep(response.client_key)
+    _show_key(f"Client {client} registered", response, key_file, json)
+
+
+@commands.command("list")
+def list_(dev: Dev = None, json: Json = False) -> None:
+    """List all clients by id."""
+    with open_server(dev) as server:
+        clients = _all(server)
+    if json:
+        print_json({"clients": [plain(client) for client in clients]})
+    else:
+        columns = ("id", "permissions", "audiences", "scopes", "created", "revoked", "name")
+        print_table(columns, map(_row, clients))
+
+
+@commands.command()
+def rotate_key(
+    client: ClientId,
+    overlap: Annotated[
+        str,
+        typer.Option(
+            "--overlap", metavar="DURATION", help="How long older keys stay good: 0s, 1h, 7d, at most 30d."
+        ),
+    ] = "0s",
+    key_file: KeyFile = None,
+    dev: Dev = None,
+    json: Json = False,
+) -> None:
+    """Give a client a new key and show it, this once. Older keys end now, unless an overlap is asked for."""
+    request = pb.RotateClientKeyRequest(client_id=client, overlap_seconds=_seconds(overlap))
+    with kept(key_file, replace=True) as keep, open_server(dev) as server:
+        response = server.call(server.admin.RotateClientKey, request)
+        keep(response.client_key)
+    _show_key(f"Client {client} has a new key; older ones end in {overlap}", response, key_file, json)
+
+
+@commands.command()
+def revoke(client: ClientId, dev: Dev = None, json: Json = False) -> None:
+    """End a client: its keys are refused at once, its sessions can no longer be refreshed."""
+    with open_server(dev) as server:
+        response = server.call(server.admin.RevokeClient, pb.RevokeClientRequest(client_id=client))
+    if json:
+        print_json(plain(response))
+    else:
+        say(f"Client {client} revoked.")
+
+
+def _create(request: pb.CreateClientRequest, dev: Path | None) -> pb.CreateClientResponse:
+    with open_server(dev) as server:
+        return server.call(server.admin.CreateClient, request)
+
+
+def _create_offline(request: pb.CreateClientRequest) -> pb.CreateClientResponse:
+    from authsvc.commands import offline  # late: it loads what a server is made of
+
+    return offline.create_client(request)
+
+
+def _show_key(
+    what: str,
+    response: pb.CreateClientResponse | pb.RotateClientKeyResponse,
+    key_file: Path | None,
+    json: bool,
+) -> None:
+    """Show the key, unless it is in a file already."""
+    where = "is on standard output" if key_file is None else f"is in {key_file}"
+    if json:
+        shown = plain(response)
+        if key_file is not None:
+            shown["client_key"] = ""
+        print_json(shown)
+        return
+    say(f"{what}; the key {where} and is not shown again.")
+    if key_file is None:
+        print_line(response.client_key)
+
+
+def _row(client: resources.Client) -> tuple[str, ...]:
+    permissions = [
+        resources.Permission.Name(each).removeprefix(_PREFIX).lower() for each in client.permissions
+    ]
+    return (
+        client.id,
+        " ".join(permissions),
+        " ".join(client.audiences),
+        " ".join(client.scopes),
+        moment(client.create_time),
+        moment(client.revoke_time, client.HasField("revoke_time")),
+        client.display_name,
+    )
+
+
+def _seconds(overlap: str) -> int:
+    try:
+        return int(str(duration_ms(overlap))) // SECOND
+    except ValueError as error:
+        raise CommandFailed(f"--overlap {error}", WRONG_USE) from None
+
+
+def _all(server: Server) -> list[resources.Client]:
+    found: list[resources.Client] = []
+    token = ""
+    while True:
+        request = pb.ListClientsRequest(page_size=_PAGE, page_token=token)
+        page = server.call(server.admin.ListClients, request)
+        found += page.clients
+        token = page.next_page_token
+        if not token:
+            return found

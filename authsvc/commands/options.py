@@ -1,0 +1,30 @@
+"""Owns the options that several commands share, so that they read the same everywhere."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Dev = Annotated[
+    Path | None,
+    typer.Option(
+        "--dev",
+        metavar="DIR",
+        help="The server that `authsvc dev --data DIR` runs, instead of AUTHSVC_ADDRESS.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, as the contract names things.")]
+PasswordStdin = Annotated[
+    bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
+]
+Scopes = Annotated[list[str] | None, typer.Option("--scope", metavar="SCOPE", help="May be repeated.")]
+User = Annotated[str, typer.Argument(metavar="USER", help="Username, or id.")]
+ClientId = Annotated[str, typer.Argument(metavar="CLIENT", help="Id of the client.")]
+KeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--key-file",
+        metavar="PATH",
+        help="Write the key there, readable by you alone, instead of printing it.",
+    ),
+]
