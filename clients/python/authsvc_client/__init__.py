@@ -29,19 +29,29 @@ if TYPE_CHECKING:
         Revocations,
         Verifier,
     )
+    from authsvc_client.watching import (
+        PlaintextRefused,
+        Watcher,
+        WatcherThread,
+        shared_watcher,
+    )
 
 # Each name and the room it comes from.
 _DOORS = {
     "AccessToken": "strict",
     "KeySet": "strict",
     "KeysUnavailable": "verifying",
+    "PlaintextRefused": "watching",
     "RevisionNotReached": "verifying",
     "Revocations": "verifying",
     "TokenRejected": "strict",
     "VerifiedTokens": "strict",
     "Verifier": "verifying",
+    "Watcher": "watching",
+    "WatcherThread": "watching",
     "require_audience": "strict",
     "require_scopes": "strict",
+    "shared_watcher": "watching",
     "verify_access_token": "strict",
 }
 
@@ -49,13 +59,17 @@ __all__ = [
     "AccessToken",
     "KeySet",
     "KeysUnavailable",
+    "PlaintextRefused",
     "RevisionNotReached",
     "Revocations",
     "TokenRejected",
     "VerifiedTokens",
     "Verifier",
+    "Watcher",
+    "WatcherThread",
     "require_audience",
     "require_scopes",
+    "shared_watcher",
     "verify_access_token",
 ]
 

@@ -83,7 +83,7 @@ class Revocations:
         return len(self._sessions) + len(self._other_sessions) + len(self._keys) + len(self._users) + everyone
 
     def age_ms(self) -> int:
-        """How long ago the view was last known to be complete. NEVER_HEARD_MS before the first snapshot."""
+        """How long ago the view was last known to be complete. NEVER_HEARD_MS before the first time."""
         heard_at = self._heard_at
         return NEVER_HEARD_MS if heard_at is None else self._monotonic() - heard_at
 
@@ -110,14 +110,17 @@ class Revocations:
             self._tell(ids if None not in applied else None)
 
     def reach(self, revision: int, *, snapshot: bool = False) -> None:
-        """All entries up to `revision` have been applied and the view is complete now. A `snapshot` also asks all who
-        subscribed to check everything again; it alone may lower the revision, after the log was restored."""
+        """All entries up to `revision` have been applied. A `snapshot` also asks all who subscribed to check everything
+        again; it alone may lower the revision, where another instance lags or the log was restored."""
         self._revision = revision if snapshot else max(revision, self._revision)
-        self._heard_at = self._monotonic()
         if snapshot:
             self._tell(None)
         for wake in self._waiting:
             wake()
+
+    def heard(self, delay_ms: int = 0) -> None:
+        """The view was complete `delay_ms` ago: nothing was missing up to `revision`."""
+        self._heard_at = self._monotonic() - delay_ms
 
     def forget_expired(self) -> None:
         """Drop entries that forbid nothing any more. Cheap: each call looks at a part of them, all are seen in 64."""
@@ -176,6 +179,11 @@ class Revocations:
                 woken.clear()
         finally:
             self._remove_waiting(wake)
+
+    def after_fork(self) -> None:
+        """Forget locks and waiters of the parent process; its threads do not live on here."""
+        self._writing = Lock()
+        self._waiting = ()
 
     def _apply(self, entry: Revocation) -> str | None:
         """Let one entry count; return its session's id, None for anything that is not a session."""

@@ -1,0 +1,75 @@
+"""Owns opening channels to authsvc for watchers. Leaves what travels over them to the watchers.
+
+A credential never goes over plaintext to another host unless the caller says so.
+"""
+
+from collections.abc import Callable, Sequence
+from ipaddress import ip_address
+from typing import Final
+
+import grpc
+import grpc.aio
+
+Credential = str | Callable[[], str]
+"""A client key, or what returns the one to use now."""
+
+# gRPC's own back-off would grow to two minutes; ours decides when to try.
+OPTIONS: Final[Sequence[tuple[str, int]]] = (
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+)
+
+
+class PlaintextRefused(Exception):
+    """The target is another host, and no TLS credentials were given."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(f"{target} is not on this host: give TLS credentials, or say unsafe_plaintext=True")
+
+
+def open_channel(
+    target: str, tls: grpc.ChannelCredentials | None, *, unsafe_plaintext: bool
+) -> grpc.aio.Channel:
+    """A channel for asyncio. Raises PlaintextRefused."""
+    if tls is not None:
+        return grpc.aio.secure_channel(target, tls, OPTIONS)
+    _check_plaintext(target, unsafe_plaintext)
+    return grpc.aio.insecure_channel(target, OPTIONS)
+
+
+def open_channel_sync(
+    target: str, tls: grpc.ChannelCredentials | None, *, unsafe_plaintext: bool
+) -> grpc.Channel:
+    """A channel for threads. Raises PlaintextRefused."""
+    if tls is not None:
+        return grpc.secure_channel(target, tls, OPTIONS)
+    _check_plaintext(target, unsafe_plaintext)
+    return grpc.insecure_channel(target, OPTIONS)
+
+
+def caller_metadata(credential: Credential) -> tuple[tuple[str, str], ...]:
+    """Metadata that says who is calling."""
+    key = credential if isinstance(credential, str) else credential()
+    return (("authorization", f"Bearer {key}"),)
+
+
+def is_on_this_host(target: str) -> bool:
+    """Whether a gRPC target is a Unix socket or a loopback address."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    address = target.removeprefix("dns:").removeprefix("ipv4:").removeprefix("ipv6:").lstrip("/")
+    host = address.rpartition(":")[0].strip("[]") if ":" in address else address
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_plaintext(target: str, unsafe_plaintext: bool) -> None:
+    if not unsafe_plaintext and not is_on_this_host(target):
+        raise PlaintextRefused(target)
