@@ -1,0 +1,85 @@
+"""Owns the table's rows, in order. A new row is one entry of ROWS: anything with a name, a line about it and `measure`.
+
+`Rpc` rows let the load call a server; `Local` rows do their work in this process and call nobody.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from benchmarks import callers, verifying
+from benchmarks.load import Slice
+from benchmarks.samples import Sample
+from benchmarks.stage import Stage
+
+IN_FLIGHT = 128
+
+
+class Row(Protocol):
+    """One row of the table."""
+
+    @property
+    def name(self) -> str:
+        """Its name, as in `--only`."""
+
+    @property
+    def about(self) -> str:
+        """What is measured, in a few words."""
+
+    def measure(self, stage: Stage, seconds: float) -> Sample:
+        """Take one sample, in about so many seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """Calls to a server of the stage. `size` tokens a call; `also` measures latency at fewer in flight, for `more`."""
+
+    name: str
+    about: str
+    server: str
+    work: type[callers.Work]
+    size: int = 1
+    in_flight: int = IN_FLIGHT
+    also: tuple[int, ...] = ()
+
+    def measure(self, stage: Stage, seconds: float) -> Sample:
+        """Let the load call for so many seconds."""
+        server = stage.server(self.server)
+        order = Slice(self.work, server.address, self.in_flight, seconds, server.watched, self.size)
+        sample = stage.measure(order, server.seeded)
+        for in_flight in self.also:
+            few = stage.measure(replace(order, in_flight=in_flight, seconds=seconds / 4), server.seeded)
+            sample.more[f"p50_ms_at_{in_flight}"] = few.p50_ms
+            sample.more[f"p99_ms_at_{in_flight}"] = few.p99_ms
+        return sample
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """Work in this process."""
+
+    name: str
+    about: str
+    work: Callable[[float], Sample]
+
+    def measure(self, stage: Stage, seconds: float) -> Sample:
+        """Work for so many seconds."""
+        return self.work(seconds)
+
+
+ECHO = Rpc("echo", "bare grpc.aio, 64 bytes there and back", "echo", callers.Echo, also=(1, 16))
+
+ROWS: tuple[Row, ...] = (
+    ECHO,
+    Rpc("validate_session", "ValidateSession", "sqlite", callers.ValidateSession, also=(1, 16)),
+    Rpc("batch_validate_16", "BatchValidateSessions of 16, per token", "sqlite", callers.Batch16, size=16),
+    Rpc("batch_validate_64", "BatchValidateSessions of 64, per token", "sqlite", callers.Batch64, size=64),
+    Rpc("introspect_jwt", "Introspect of an access token seen before", "sqlite", callers.IntrospectJwt),
+    Rpc("introspect_session", "Introspect of a session token", "sqlite", callers.IntrospectSession),
+    Rpc("refresh_sqlite", "Refresh on SQLite", "sqlite", callers.Refresh),
+    Rpc("refresh_postgres", "Refresh on PostgreSQL", "postgres", callers.Refresh),
+    Rpc("login", "Login, argon2id included, on PostgreSQL", "postgres", callers.Login, in_flight=8),
+    Local("local_verify_cold", "strict verification of a token not seen before", verifying.cold),
+    Local("local_verify_warm", "strict verification of a token seen before", verifying.warm),
+    Local("pyjwt_decode", "PyJWT with a prebuilt key, for comparison", verifying.pyjwt),
+)

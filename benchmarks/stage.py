@@ -1,0 +1,135 @@
+"""Owns what a run needs: stores, servers, the load; each in a process of its own, started when first asked for.
+
+Ends all of it when the run ends. Leaves measuring to the rows.
+"""
+
+import asyncio
+import multiprocessing
+import secrets
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+from typing import Any, Self
+
+from authsvc.stores.embedded import EmbeddedValkey
+from authsvc.stores.embedded_postgres import EmbeddedPostgres
+from benchmarks import echo, load, seed, service
+from benchmarks.samples import Sample
+from benchmarks.seed import Seeded
+
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 15.0
+# fork would copy a process full of gRPC threads.
+_processes = multiprocessing.get_context("spawn")
+
+
+class Failed(Exception):
+    """A process of the run ended before its time; what it had to say is on the terminal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server under measurement. `watched`: its process id as `cpu_us`, and those of its stores by other names."""
+
+    address: str
+    watched: dict[str, int]
+    seeded: Seeded | None = None
+
+
+class Stage:
+    """The processes of one run. Use as a context manager."""
+
+    def __init__(self) -> None:
+        self._exits = ExitStack()
+        self.directory = Path(self._exits.enter_context(tempfile.TemporaryDirectory(prefix="authsvc-bench-")))
+        self._secret = secrets.token_hex(32).encode()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
+
+    def server(self, name: str) -> Server:
+        """The server called `echo`, `sqlite` or `postgres`."""
+        found: Server = getattr(self, name)
+        return found
+
+    def measure(self, order: load.Slice, seeded: Seeded | None) -> Sample:
+        """Let the load take a slice. Raises Failed if a call did."""
+        self._load.send((order, seeded))
+        sample: Sample = _received(self._load)
+        return sample
+
+    @cached_property
+    def echo(self) -> Server:
+        """The yardstick."""
+        process, orders = self._spawn(echo.run)
+        return Server(f"127.0.0.1:{_received(orders)}", {"cpu_us": _pid(process)})
+
+    @cached_property
+    def sqlite(self) -> Server:
+        """authsvc on SQLite."""
+        return self._service(f"sqlite:///{self.directory / 'authsvc.db'}", "sqlite")
+
+    @cached_property
+    def postgres(self) -> Server:
+        """authsvc on PostgreSQL, which waits for the disk at every commit."""
+        database = EmbeddedPostgres()
+        self._exits.callback(database.remove)
+        database.start()
+        return self._service(database.url("postgres"), "postgres")
+
+    def _service(self, database_url: str, name: str) -> Server:
+        valkey = self._valkey(name)
+        place = service.Place(database_url, valkey.url, self._secret, self.directory / f"{name}.log")
+        seeded = asyncio.run(seed.seed(service.settings_for(place)))
+        process, orders = self._spawn(service.run, place)
+        watched = {"cpu_us": _pid(process), "valkey_us": valkey.pid}
+        return Server(f"127.0.0.1:{_received(orders)}", watched, seeded)
+
+    def _valkey(self, name: str) -> EmbeddedValkey:
+        valkey = EmbeddedValkey(self.directory / f"valkey-{name}")
+        asyncio.run(valkey.start())
+        self._exits.callback(lambda: asyncio.run(valkey.stop()))
+        return valkey
+
+    @cached_property
+    def _load(self) -> Connection:
+        return self._spawn(load.run)[1]
+
+    def _spawn(self, run: Callable[..., None], *arguments: Any) -> tuple[SpawnProcess, Connection]:
+        ours, theirs = _processes.Pipe()
+        process = _processes.Process(target=run, args=(theirs, *arguments), daemon=True)
+        process.start()
+        theirs.close()
+        self._exits.callback(_end, process, ours)
+        return process, ours
+
+
+def _end(process: SpawnProcess, orders: Connection) -> None:
+    """Closing the pipe asks the process to end; it is made to if it does not."""
+    orders.close()
+    process.join(_STOP_TIMEOUT_S)
+    if process.is_alive():
+        process.kill()
+        process.join()
+
+
+def _received(orders: Connection) -> Any:
+    try:
+        if orders.poll(_START_TIMEOUT_S):
+            return orders.recv()
+    except EOFError:
+        raise Failed("a process of the run ended") from None
+    raise Failed("a process of the run does not answer")
+
+
+def _pid(process: SpawnProcess) -> int:
+    assert process.pid is not None
+    return process.pid
