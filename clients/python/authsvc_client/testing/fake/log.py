@@ -1,0 +1,91 @@
+"""Owns the fake's revocation log: gap-free revisions, and streams that follow it. Leaves whom to `revoking`."""
+
+from collections.abc import Callable, Iterator
+from threading import Condition
+from time import monotonic
+
+from authsvc.v1 import auth_service_pb2 as pb
+from authsvc.v1 import resources_pb2 as resources
+from authsvc_client.clock import Clock
+from authsvc_client.testing.fake.messages import timestamp
+
+Alive = Callable[[], bool]
+
+
+class Log:
+    """Entries in order, and changes of the key set between them. `changed` is also the lock of the whole fake."""
+
+    def __init__(
+        self, clock: Clock, keys: Callable[[], list[resources.PublicKey]], heartbeat_ms: int
+    ) -> None:
+        self.changed = Condition()
+        self.revision = 0
+        self.heartbeats = True
+        self._clock = clock
+        self._keys = keys
+        self._heartbeat_seconds = heartbeat_ms / 1000
+        self._events: list[pb.WatchResponse] = []
+
+    def append(self, entry: resources.Revocation) -> int:
+        """Number an entry, add it and wake the followers; return its revision."""
+        with self.changed:
+            self.revision += 1
+            entry.revision = self.revision
+            self._add(pb.WatchResponse(revocation=entry))
+            return self.revision
+
+    def keys_changed(self, jwks: str) -> None:
+        """Tell the followers of a new key set."""
+        self._add(pb.WatchResponse(key_set=resources.KeySet(keys=self._keys(), jwks=jwks)))
+
+    def wait_for(self, revision: int, seconds: float) -> bool:
+        """Whether the log is at `revision` or gets there in time."""
+        with self.changed:
+            return self.changed.wait_for(lambda: self.revision >= revision, max(0, seconds))
+
+    def follow(self, from_revision: int, alive: Alive) -> Iterator[pb.WatchResponse]:
+        """Yield what a Watch stream says: a snapshot unless it can go on after `from_revision`, then all that is new,
+        and heartbeats. Ends when `alive` says so, looked at whenever somebody wakes `changed`."""
+        with self.changed:
+            place = self._place_after(from_revision)
+            first = None if place is not None else self._snapshot()
+            place = len(self._events) if place is None else place
+        if first is not None:
+            yield first
+        beat_at = monotonic() + self._heartbeat_seconds
+        while alive():
+            with self.changed:
+                self.changed.wait_for(
+                    lambda: len(self._events) > place or not alive(),  # noqa: B023  called before it changes
+                    max(0, beat_at - monotonic()),
+                )
+                news = self._events[place:]
+                place += len(news)
+            yield from news
+            if monotonic() >= beat_at:
+                beat_at = monotonic() + self._heartbeat_seconds
+                if self.heartbeats and alive():
+                    yield self._heartbeat()
+
+    def _add(self, event: pb.WatchResponse) -> None:
+        with self.changed:
+            self._events.append(event)
+            self.changed.notify_all()
+
+    def _place_after(self, revision: int) -> int | None:
+        if not 0 < revision <= self.revision:
+            return None
+        return 1 + next(
+            place for place, event in enumerate(self._events) if event.revocation.revision == revision
+        )
+
+    def _snapshot(self) -> pb.WatchResponse:
+        now = self._clock()
+        entries = [event.revocation for event in self._events if event.HasField("revocation")]
+        live = [entry for entry in entries if entry.expire_time.ToMilliseconds() > now]
+        snapshot = pb.Snapshot(revision=self.revision, revocations=live, keys=self._keys())
+        return pb.WatchResponse(snapshot=snapshot)
+
+    def _heartbeat(self) -> pb.WatchResponse:
+        beat = pb.Heartbeat(revision=self.revision, server_time=timestamp(self._clock()))
+        return pb.WatchResponse(heartbeat=beat)
