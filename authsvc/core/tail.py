@@ -77,8 +77,10 @@ class Tail:
     async def run(self) -> None:
         """Poll on every hint and every half second until cancelled."""
         while True:
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the hint.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._hinted.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._hinted.wait()
             self._hinted.clear()
             with suppress(StoreUnavailable):
                 await self.poll()
