@@ -1,0 +1,170 @@
+"""Owns guarding a threaded gRPC server. Leaves the rules to `judging`.
+
+gRPC runs interceptors in the one thread that accepts calls. So only what needs no waiting is judged there; the rest is
+judged in the call's own thread, just before its handler.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import grpc
+
+from authsvc_client.clock import Clock, wall_clock
+from authsvc_client.guarding import handlers, metadata
+from authsvc_client.guarding.handlers import Handler
+from authsvc_client.guarding.judging import (
+    REVISION_WAIT_MS,
+    STALE_AFTER_MS,
+    Judge,
+    Lifetime,
+    insufficient,
+    is_session_token,
+    refused_by,
+)
+from authsvc_client.guarding.policy import Policy, Rule, Services
+from authsvc_client.guarding.principal import Who, set_current
+from authsvc_client.guarding.refusals import Refused
+from authsvc_client.guarding.sync_remote_checks import SyncRemoteChecks
+from authsvc_client.guarding.sync_streams import SyncOpenStreams, abort
+from authsvc_client.strict import AccessToken
+from authsvc_client.verifying import Verifier
+
+_log = logging.getLogger("authsvc_client.guarding")
+
+
+def sync_server_interceptor(
+    verifier: Verifier,
+    policy: Policy,
+    *,
+    remote: SyncRemoteChecks | None = None,
+    services: Services | None = None,
+    on_expiry: Literal["end", "finish"] = "end",
+    stale_after_ms: int = STALE_AFTER_MS,
+    clock: Clock = wall_clock,
+) -> grpc.ServerInterceptor:
+    """The interceptor that guards a `grpc.server`; everything else as in `server_interceptor`.
+
+    A stream that is open takes one thread more than it would without; `on_expiry="finish"` spares it.
+    """
+    judge = Judge(verifier, policy, services, stale_after_ms, clock)
+    return _Guard(judge, remote, ends_streams=on_expiry == "end")
+
+
+class _Guard(grpc.ServerInterceptor):
+    def __init__(self, judge: Judge, remote: SyncRemoteChecks | None, *, ends_streams: bool) -> None:
+        self._judge = judge
+        self._remote = remote
+        self._streams = SyncOpenStreams(judge, self._recheck) if ends_streams else None
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler | None:
+        method = handler_call_details.method
+        handler = continuation(handler_call_details)
+        rule = self._judge.policy.get(method)
+        if handler is None or (rule is not None and rule.is_public):  # None: gRPC itself says UNIMPLEMENTED
+            set_current(None)
+            return handler
+        try:
+            if rule is None:
+                raise Refused("CALLER_NOT_PERMITTED")
+            bearer, min_revision = metadata.read(handler_call_details.invocation_metadata)
+            if min_revision or rule.strict or is_session_token(bearer):
+                return self._judged_later(handler, rule, bearer, min_revision, method)
+            who = self._judge.verifier.verify(bearer)
+            self._require_scopes(who, rule)
+        except Exception as error:  # noqa: BLE001  whatever went wrong, nobody is let in, and no text leaves
+            return self._refusing(self._refused(error, method))
+        set_current(who)
+        if self._streams is None or not handlers.is_stream(handler):
+            return handler
+        return self._followed(handler, lambda: self._judge.lifetime(who, bearer, rule))
+
+    def _judged_later(
+        self, handler: Handler, rule: Rule, bearer: str, min_revision: int, method: str
+    ) -> Handler:
+        """The handler of a call that is judged in its own thread."""
+        inner = handlers.behaviour(handler)
+
+        def judged(request: Any, context: grpc.ServicerContext) -> Any:
+            try:
+                who = self._judge_slowly(bearer, min_revision, rule)
+                self._require_scopes(who, rule)
+            except Exception as error:  # noqa: BLE001  whatever went wrong, nobody is let in
+                abort(context, self._judge, self._refused(error, method))
+            set_current(who)
+            if self._streams is None or not handlers.is_stream(handler):
+                return inner(request, context)
+            followed = self._followed(handler, lambda: self._judge.lifetime(who, bearer, rule))
+            return handlers.behaviour(followed)(request, context)
+
+        return handlers.like(handler, judged)
+
+    def _judge_slowly(self, bearer: str, min_revision: int, rule: Rule) -> Who:
+        if is_session_token(bearer):
+            return self._validate(bearer, min_revision, self._judge.may_reuse(rule, min_revision))
+        token = self._judge.verifier.verify(bearer)
+        behind = min_revision > self._judge.revocations.revision
+        if self._judge.is_stale() and (rule.strict or (behind and self._remote is not None)):
+            self._confirm(bearer, min_revision)
+        elif behind:
+            self._judge.revocations.wait_for_revision_sync(min_revision, REVISION_WAIT_MS)
+            token = self._judge.verifier.verify(bearer)
+        return token
+
+    def _validate(self, bearer: str, min_revision: int = 0, may_reuse: bool = False) -> Who:
+        if self._remote is None:
+            raise Refused("CALLER_UNAUTHENTICATED")
+        principal = self._remote.validate(bearer, min_revision=min_revision, may_reuse=may_reuse)
+        self._judge.check_session(principal)
+        return principal
+
+    def _confirm(self, bearer: str, min_revision: int = 0) -> None:
+        if self._remote is None:
+            raise Refused("VIEW_TOO_OLD")
+        self._remote.confirm(bearer, self._judge.verifier.audience, min_revision=min_revision)
+
+    def _recheck(self, lifetime: Lifetime) -> Who:
+        if not isinstance(lifetime.who, AccessToken):
+            return self._validate(lifetime.bearer)
+        self._confirm(lifetime.bearer)
+        return lifetime.who
+
+    def _followed(self, handler: Handler, lifetime: Callable[[], Lifetime]) -> Handler:
+        """A stream's handler that ends with its caller's lifetime."""
+        inner, streams = handlers.behaviour(handler), self._streams
+        if streams is None:
+            return handler
+
+        def responses(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            return streams.follow(lifetime(), lambda: iter(inner(request, context)), context)
+
+        def response(requests: Any, context: grpc.ServicerContext) -> Any:
+            def work() -> Iterator[Any]:
+                yield inner(requests, context)
+
+            return next(streams.follow(lifetime(), work, context), None)
+
+        return handlers.like(handler, responses if handler.response_streaming else response)
+
+    @staticmethod
+    def _require_scopes(who: Who, rule: Rule) -> None:
+        if not rule.scopes <= who.scopes:
+            raise insufficient(rule)
+
+    def _refused(self, error: Exception, method: str) -> Refused:
+        refused = refused_by(error)
+        if refused is None:
+            _log.error("a call of %s could not be judged", method, exc_info=error)
+        return refused or Refused("INTERNAL")
+
+    def _refusing(self, refused: Refused) -> Handler:
+        """A handler of no shape in particular that refuses without waiting for a request."""
+
+        def refuse(_requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+            abort(context, self._judge, refused)
+
+        return grpc.stream_stream_rpc_method_handler(refuse)
