@@ -4,6 +4,8 @@ On the common path, a token verified before, there is one look-up of the method,
 verification without I/O, and one contextvar; no message is touched and no handler of a unary call is wrapped.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal

@@ -4,6 +4,8 @@ gRPC runs interceptors in the one thread that accepts calls. So only what needs 
 judged in the call's own thread, just before its handler.
 """
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
