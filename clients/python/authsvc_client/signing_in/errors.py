@@ -1,0 +1,94 @@
+"""Owns every way in which getting or attaching a token fails. Leaves reading statuses to `reasons`.
+
+All are gRPC errors with a code and details, sync and asyncio alike: what a call raises because its token could not be
+had is caught where the call's other failures are. None repeats a token.
+"""
+
+from typing import Any
+
+import grpc
+import grpc.aio
+
+
+class SignInFailed(grpc.aio.AioRpcError):
+    """No token could be had just now; a later call may fare better. `reason` names the ErrorReason, if one is known."""
+
+    def __init__(
+        self, details: str, *, code: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE, reason: str = ""
+    ) -> None:
+        super().__init__(code, grpc.aio.Metadata(), grpc.aio.Metadata(), details)
+        self.reason = reason
+
+    def again(self) -> "SignInFailed":
+        """The same error, to be raised for another caller."""
+        return SignInFailed(self.details() or "", code=self.code(), reason=self.reason)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (type(self), self.details(), self.code(), self.reason)
+
+
+class SessionEnded(SignInFailed):
+    """The session is over and the source has no way to start another: somebody has to log in.
+
+    Final: the source says so again on every call, without asking anybody. `reason` tells what ended it, such as
+    REFRESH_TOKEN_NOT_ACTIVE, REFRESH_TOKEN_REUSED, SESSION_NOT_ACTIVE or INVALID_CREDENTIALS.
+    """
+
+    def __init__(self, reason: str) -> None:
+        code = grpc.StatusCode.UNAUTHENTICATED
+        super().__init__(f"The session has ended ({reason}). Log in again.", code=code, reason=reason)
+
+    def again(self) -> "SessionEnded":
+        """The same error, to be raised for another caller."""
+        return SessionEnded(self.reason)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SessionEnded, (self.reason,)
+
+
+class ReceivedTokenRejected(SignInFailed):
+    """The server handed out an access token that does not pass verification here; `__cause__` says why.
+
+    It was attached to nothing. `is_forged`: it was not signed by the issuer's keys, so that nothing else the same
+    answer held is believed either; otherwise only its times or its audience are wrong.
+    """
+
+    def __init__(self, why: str, *, is_forged: bool) -> None:
+        super().__init__(
+            f"The access token received is not acceptable. {why}", code=grpc.StatusCode.UNAUTHENTICATED
+        )
+        self.why = why
+        self.is_forged = is_forged
+
+    def again(self) -> "ReceivedTokenRejected":
+        """The same error, to be raised for another caller."""
+        return ReceivedTokenRejected(self.why, is_forged=self.is_forged)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt_rejection, (self.why, self.is_forged)
+
+
+class PlaintextRefused(SignInFailed):
+    """A bearer would have left this machine unencrypted. Nothing was sent."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A bearer token is not sent over a plaintext channel. Use TLS; for a server on this machine name the"
+            " `target`; where the network itself is private, say `unsafe_plaintext=True`.",
+            code=grpc.StatusCode.FAILED_PRECONDITION,
+        )
+
+    def again(self) -> "PlaintextRefused":
+        """The same error, to be raised for another caller."""
+        return PlaintextRefused()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PlaintextRefused, ()
+
+
+def _rebuilt(kind: type[SignInFailed], details: str, code: grpc.StatusCode, reason: str) -> SignInFailed:
+    return kind(details, code=code, reason=reason)
+
+
+def _rebuilt_rejection(why: str, is_forged: bool) -> ReceivedTokenRejected:
+    return ReceivedTokenRejected(why, is_forged=is_forged)
