@@ -12,7 +12,6 @@
 """
 
 from authsvc_client.guarding.interceptor import server_interceptor
-from authsvc_client.guarding.metadata import MIN_REVISION_KEY
 from authsvc_client.guarding.policy import Policy, PolicyMistaken, Rule, authenticated, public, scopes
 from authsvc_client.guarding.principal import NoPrincipal, Principal, current_principal
 from authsvc_client.guarding.remote_checks import RemoteChecks
@@ -20,7 +19,6 @@ from authsvc_client.guarding.sync_interceptor import sync_server_interceptor
 from authsvc_client.guarding.sync_remote_checks import SyncRemoteChecks
 
 __all__ = [
-    "MIN_REVISION_KEY",
     "NoPrincipal",
     "Policy",
     "PolicyMistaken",

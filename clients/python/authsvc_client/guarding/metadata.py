@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from authsvc_client.guarding.refusals import Refused
+from authsvc_client.revision import MIN_REVISION_KEY
 
-MIN_REVISION_KEY: Final = "authsvc-min-revision"
-"""Metadata with which one service passes on the revision that another one has already seen."""
 SESSION_PREFIX: Final = "ats_"
 
 _BEARER: Final = "bearer "

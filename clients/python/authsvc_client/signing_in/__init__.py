@@ -10,7 +10,6 @@ The rooms, in the order a call passes through them:
 - `conversations`, `received`   what is said to authsvc, and believing its answers
 - `steps`, `connections`        conversations as generators, and the two ways of running them
 - `plaintext`, `bearers`        what is never sent, and where not
-- `revision`                    asking others to have heard of one's own revocations
 - `errors`, `reasons`           what calls raise, and reading why
 
 A call reads:
@@ -23,16 +22,10 @@ A call reads:
 
 from authsvc_client.signing_in.channels import open_channel, open_sync_channel
 from authsvc_client.signing_in.client import AuthClient, SyncAuthClient
-from authsvc_client.signing_in.errors import (
-    PlaintextRefused,
-    ReceivedTokenRejected,
-    SessionEnded,
-    SignInFailed,
-)
+from authsvc_client.signing_in.errors import ReceivedTokenRejected, SessionEnded, SignInFailed
 from authsvc_client.signing_in.interceptors import client_interceptors
 from authsvc_client.signing_in.reasons import reason_of, retry_after_ms
 from authsvc_client.signing_in.received import SignedIn, Tokens
-from authsvc_client.signing_in.revision import MIN_REVISION_KEY, at_least_revision, min_revision
 from authsvc_client.signing_in.sources import (
     ClientKey,
     FixedSource,
@@ -47,13 +40,11 @@ from authsvc_client.signing_in.sync_sources import SyncPasswordLogin, SyncRefres
 from authsvc_client.signing_in.token_file import TokenFile, TokenFileUnsafe
 
 __all__ = [
-    "MIN_REVISION_KEY",
     "AuthClient",
     "ClientKey",
     "FixedSource",
     "MemoryStore",
     "PasswordLogin",
-    "PlaintextRefused",
     "ReceivedTokenRejected",
     "RefreshTokenSource",
     "SessionEnded",
@@ -70,9 +61,7 @@ __all__ = [
     "TokenFileUnsafe",
     "TokenStore",
     "Tokens",
-    "at_least_revision",
     "client_interceptors",
-    "min_revision",
     "open_channel",
     "open_sync_channel",
     "reason_of",

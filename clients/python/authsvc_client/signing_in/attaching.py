@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 
-from authsvc_client.signing_in.plaintext import is_local
-from authsvc_client.signing_in.revision import MIN_REVISION_KEY, min_revision
+from authsvc_client.revision import MIN_REVISION_KEY, min_revision
+from authsvc_client.watching.channels import is_on_this_host
 
 _KEY = "authorization"
 _NOT_PRIVATE = "security level"
@@ -23,7 +23,7 @@ class Privacy:
     """Whether a bearer may go over this channel as it is. One for each channel."""
 
     def __init__(self, target: str | None, unsafe_plaintext: bool) -> None:
-        self.is_known = unsafe_plaintext or (target is not None and is_local(target))
+        self.is_known = unsafe_plaintext or (target is not None and is_on_this_host(target))
 
     def proven(self) -> None:
         """A call with call credentials went out."""

@@ -1,7 +1,8 @@
 """Owns every way in which getting or attaching a token fails. Leaves reading statuses to `reasons`.
 
 All are gRPC errors with a code and details, sync and asyncio alike: what a call raises because its token could not be
-had is caught where the call's other failures are. None repeats a token.
+had is caught where the call's other failures are. None repeats a token. A bearer that would have to travel in the clear
+is a mistake in the program instead: `plaintext`.
 """
 
 from typing import Any
@@ -66,24 +67,6 @@ class ReceivedTokenRejected(SignInFailed):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt_rejection, (self.why, self.is_forged)
-
-
-class PlaintextRefused(SignInFailed):
-    """A bearer would have left this machine unencrypted. Nothing was sent."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "A bearer token is not sent over a plaintext channel. Use TLS; for a server on this machine name the"
-            " `target`; where the network itself is private, say `unsafe_plaintext=True`.",
-            code=grpc.StatusCode.FAILED_PRECONDITION,
-        )
-
-    def again(self) -> "PlaintextRefused":
-        """The same error, to be raised for another caller."""
-        return PlaintextRefused()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return PlaintextRefused, ()
 
 
 def _rebuilt(kind: type[SignInFailed], details: str, code: grpc.StatusCode, reason: str) -> SignInFailed:

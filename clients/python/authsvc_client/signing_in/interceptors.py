@@ -11,7 +11,8 @@ import grpc
 import grpc.aio
 
 from authsvc_client.signing_in.attaching import Pairs, Privacy, brings_own, credentials_with, dressed
-from authsvc_client.signing_in.errors import PlaintextRefused, SignInFailed
+from authsvc_client.signing_in.errors import SignInFailed
+from authsvc_client.signing_in.plaintext import TargetNotNamed
 from authsvc_client.signing_in.reasons import reason_in
 from authsvc_client.signing_in.sources import FixedSource, Source
 
@@ -24,7 +25,7 @@ def client_interceptors(
     """The interceptors for one grpc.aio channel that attach `source`'s bearer to every call made over it.
 
     Over TLS nothing more has to be said. For a plaintext channel to this machine name its `target`; for one to anywhere
-    else say `unsafe_plaintext=True`. Otherwise calls raise PlaintextRefused and nothing is sent.
+    else say `unsafe_plaintext=True`. Otherwise calls raise TargetNotNamed and nothing is sent.
 
     Calls raise SessionEnded and the other kinds of SignInFailed when there is no bearer to attach. A call of one
     request that is refused because its access token has expired, or was revoked, is made once more with a new one. A
@@ -81,7 +82,7 @@ class _Desk:
         try:
             call = await continuation(sent, request)
         except grpc.aio.UsageError:
-            raise PlaintextRefused from None
+            raise TargetNotNamed from None
         self._privacy.proven()  # Over plaintext the call could not even have been begun.
         return call
 

@@ -15,7 +15,8 @@ from authsvc_client.signing_in.attaching import (
     dressed,
     was_held_back,
 )
-from authsvc_client.signing_in.errors import PlaintextRefused, SignInFailed
+from authsvc_client.signing_in.errors import SignInFailed
+from authsvc_client.signing_in.plaintext import TargetNotNamed
 from authsvc_client.signing_in.reasons import reason_in
 from authsvc_client.signing_in.sources import FixedSource
 from authsvc_client.signing_in.sync_sources import SyncSource
@@ -84,7 +85,7 @@ class _Desk:
         if code is not grpc.StatusCode.UNAUTHENTICATED:
             return False
         if not self._privacy.is_known and was_held_back(call):
-            raise PlaintextRefused
+            raise TargetNotNamed
         reason = reason_in(call.trailing_metadata())
         return bool(reason) and self._source.refused(bearer, reason)
 
