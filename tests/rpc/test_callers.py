@@ -107,7 +107,9 @@ async def test_nobody(service: Service) -> None:
 @pytest.mark.parametrize("client_id", ["web", "gateway", "root"])
 async def test_client(service: Service, client_id: str) -> None:
     """A client may do what its own permission says, and no other."""
-    permission = {"web": Permission.LOGIN, "gateway": Permission.INTROSPECT, "root": Permission.ADMIN}[client_id]
+    permission = {"web": Permission.LOGIN, "gateway": Permission.INTROSPECT, "root": Permission.ADMIN}[
+        client_id
+    ]
     judged = _ADMIN_LISTS if permission is Permission.ADMIN else _CLIENT_LISTS
     expected = let_in({permission}, "CALLER_NOT_PERMITTED", **judged)
 
@@ -135,7 +137,9 @@ async def test_expired_access_token(service: Service) -> None:
     login = await service.login()
     service.clock.move(6 * MINUTE)
 
-    assert await outcomes(service, bearer(login.tokens.access_token)) == refused_everywhere("ACCESS_TOKEN_EXPIRED")
+    assert await outcomes(service, bearer(login.tokens.access_token)) == refused_everywhere(
+        "ACCESS_TOKEN_EXPIRED"
+    )
 
 
 async def test_access_token_of_revoked_session(service: Service) -> None:
@@ -143,7 +147,9 @@ async def test_access_token_of_revoked_session(service: Service) -> None:
     login = await service.login()
     await service.revoke(token=login.session_token)
 
-    assert await outcomes(service, bearer(login.tokens.access_token)) == refused_everywhere("ACCESS_TOKEN_REVOKED")
+    assert await outcomes(service, bearer(login.tokens.access_token)) == refused_everywhere(
+        "ACCESS_TOKEN_REVOKED"
+    )
 
 
 async def test_session_token_of_revoked_session(service: Service) -> None:
@@ -151,7 +157,9 @@ async def test_session_token_of_revoked_session(service: Service) -> None:
     login = await service.login()
     await service.revoke(token=login.session_token)
 
-    assert await outcomes(service, bearer(login.session_token)) == refused_everywhere("CALLER_UNAUTHENTICATED")
+    assert await outcomes(service, bearer(login.session_token)) == refused_everywhere(
+        "CALLER_UNAUTHENTICATED"
+    )
 
 
 async def test_refresh_token(service: Service) -> None:
