@@ -3,6 +3,7 @@
 A command's room is loaded when that command is run, so that `authsvc --help` is quick.
 """
 
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -102,6 +103,8 @@ for _name, _summary in _ROOMS.items():
 
 def main() -> None:
     """Run the command that the arguments name, and end the process with its exit status."""
+    # gRPC's core writes lines of its own between our logs and our one clear sentence, unless told so before its import.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # noqa: TID251  written, not read
     try:
         _app(prog_name="authsvc")
     except CommandFailed as failed:

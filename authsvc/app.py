@@ -6,7 +6,7 @@ Leaves settings to `config`, the life of the process to `commands`.
 import asyncio
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -56,6 +56,7 @@ from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.stores.valkey import CacheStores, open_cache
 
 _STOP_GRACE_SECONDS = 10.0
+_CANCEL_AGAIN_SECONDS = 0.1
 _SWEEP_EVERY = 60
 _log = structlog.get_logger("authsvc")
 
@@ -138,10 +139,7 @@ class App:
         if self._server is not None:
             await self._server.stop(_STOP_GRACE_SECONDS)
         await self._shield.drain()
-        background = list(self._background)
-        for task in background:
-            task.cancel()
-        await asyncio.gather(*background, return_exceptions=True)
+        await end_tasks(self._background)
         with suppress(StoreUnavailable):
             await self._last_seen.flush()
         self._passwords.close()
@@ -282,6 +280,18 @@ class App:
             self.health.set(self._tail.is_fresh())
             if beats % _SWEEP_EVERY == 0:
                 self._view.forget_expired(self._outside.clock())
+
+
+async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until all have ended: a library may lose a cancellation that comes together with a reply."""
+    pending = set(tasks)
+    ended: set[asyncio.Task[Any]] = set()
+    while pending:
+        for task in pending:
+            task.cancel()
+        done, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
+        ended |= done
+    await asyncio.gather(*ended, return_exceptions=True)
 
 
 async def open_app(

@@ -25,6 +25,7 @@ _PREFIX = "PERMISSION_"
 commands = typer.Typer(
     help="Register, list and revoke clients, and their keys.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode="markdown",
 )
 

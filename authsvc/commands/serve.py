@@ -15,7 +15,7 @@ import typer
 from prometheus_client import ProcessCollector, start_http_server
 
 from authsvc import __version__, logs
-from authsvc.app import AddressTaken, App, monotonic_clock, open_app
+from authsvc.app import AddressTaken, App, end_tasks, monotonic_clock, open_app
 from authsvc.commands.connection import read
 from authsvc.commands.failure import REFUSED, CommandFailed
 from authsvc.commands.schema import check_schema
@@ -66,15 +66,13 @@ async def _serve(settings: Settings) -> None:
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, _Result]) -> _Result | None:
-    """Return what the work returns; None, with the work cancelled, if it is time to stop before that."""
+    """Return what the work returns; None if it is time to stop before that, and then the work has ended."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
-    if working.done():
-        return working.result()
-    working.cancel()
-    await asyncio.gather(working, return_exceptions=True)
-    return None
+    if not working.done():
+        await end_tasks([working])
+    return None if working.cancelled() else working.result()
 
 
 async def _start(settings: Settings) -> App:

@@ -16,7 +16,10 @@ from authsvc.v1 import resources_pb2 as resources
 _PAGE = 100
 
 commands = typer.Typer(
-    help="List a user's sessions, and end sessions.", no_args_is_help=True, rich_markup_mode="markdown"
+    help="List a user's sessions, and end sessions.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
 )
 
 

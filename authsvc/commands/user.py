@@ -14,7 +14,12 @@ from authsvc.v1 import resources_pb2 as resources
 
 _PAGE = 100
 
-commands = typer.Typer(help="Add, list and change users.", no_args_is_help=True, rich_markup_mode="markdown")
+commands = typer.Typer(
+    help="Add, list and change users.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
 
 
 @commands.command()
