@@ -15,9 +15,9 @@ import grpc.aio
 
 from authsvc_client.clock import Clock, wall_clock
 from authsvc_client.guarding import handlers, metadata, plain_handlers
+from authsvc_client.guarding.bearers import Bearers
 from authsvc_client.guarding.handlers import Handler
 from authsvc_client.guarding.judging import (
-    REVISION_WAIT_MS,
     STALE_AFTER_MS,
     Judge,
     Lifetime,
@@ -64,7 +64,7 @@ class _Guard(grpc.aio.ServerInterceptor):
         self._judge = judge
         self._verify = judge.verifier.verify
         self._rule_of = judge.policy.get
-        self._remote = remote
+        self._bearers = Bearers(judge, remote)
         self._streams = OpenStreams(judge, self._recheck) if ends_streams else None
         # Per method: the handler that gRPC found, and the one to run instead (None: one per call).
         self._known: dict[str, tuple[Handler, Handler | None]] = {}
@@ -85,7 +85,7 @@ class _Guard(grpc.aio.ServerInterceptor):
                 raise Refused("CALLER_NOT_PERMITTED")
             bearer, min_revision = metadata.read(handler_call_details.invocation_metadata)
             if min_revision or rule.strict or is_session_token(bearer):
-                who = await self._judge_slowly(bearer, min_revision, rule)
+                who = await self._bearers.check_slowly(bearer, rule, min_revision)
             else:
                 who = self._verify(bearer)
             if not rule.scopes <= who.scopes:
@@ -98,35 +98,10 @@ class _Guard(grpc.aio.ServerInterceptor):
             known = self._learn(method, handler, rule)
         return known[1] or self._wrap_plain(handler, rule, bearer)
 
-    async def _judge_slowly(self, bearer: str, min_revision: int, rule: Rule) -> Who:
-        """Judge what may need authsvc, or time."""
-        if is_session_token(bearer):
-            return await self._validate(bearer, min_revision, self._judge.may_reuse(rule, min_revision))
-        token = self._verify(bearer)
-        behind = min_revision > self._judge.revocations.revision
-        if self._judge.is_stale() and (rule.strict or (behind and self._remote is not None)):
-            await self._confirm(bearer, min_revision)
-        elif behind:
-            await self._judge.revocations.wait_for_revision(min_revision, REVISION_WAIT_MS)
-            token = self._verify(bearer)
-        return token
-
-    async def _validate(self, bearer: str, min_revision: int = 0, may_reuse: bool = False) -> Who:
-        if self._remote is None:
-            raise Refused("CALLER_UNAUTHENTICATED")
-        principal = await self._remote.validate(bearer, min_revision=min_revision, may_reuse=may_reuse)
-        self._judge.check_session(principal)
-        return principal
-
-    async def _confirm(self, bearer: str, min_revision: int = 0) -> None:
-        if self._remote is None:
-            raise Refused("VIEW_TOO_OLD")
-        await self._remote.confirm(bearer, self._judge.verifier.audience, min_revision=min_revision)
-
     async def _recheck(self, lifetime: Lifetime) -> Who:
         if not isinstance(lifetime.who, AccessToken):
-            return await self._validate(lifetime.bearer)
-        await self._confirm(lifetime.bearer)
+            return await self._bearers.validate(lifetime.bearer)
+        await self._bearers.confirm(lifetime.bearer)
         return lifetime.who
 
     def _status(self, error: Exception, method: str) -> Status:

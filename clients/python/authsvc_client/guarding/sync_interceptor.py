@@ -14,13 +14,12 @@ import grpc
 
 from authsvc_client.clock import Clock, wall_clock
 from authsvc_client.guarding import handlers, metadata
+from authsvc_client.guarding.bearers import SyncBearers
 from authsvc_client.guarding.handlers import Handler
 from authsvc_client.guarding.judging import (
-    REVISION_WAIT_MS,
     STALE_AFTER_MS,
     Judge,
     Lifetime,
-    insufficient,
     is_session_token,
     refused_by,
 )
@@ -56,7 +55,7 @@ def sync_server_interceptor(
 class _Guard(grpc.ServerInterceptor):
     def __init__(self, judge: Judge, remote: SyncRemoteChecks | None, *, ends_streams: bool) -> None:
         self._judge = judge
-        self._remote = remote
+        self._bearers = SyncBearers(judge, remote)
         self._streams = SyncOpenStreams(judge, self._recheck) if ends_streams else None
 
     def intercept_service(
@@ -76,8 +75,7 @@ class _Guard(grpc.ServerInterceptor):
             bearer, min_revision = metadata.read(handler_call_details.invocation_metadata)
             if min_revision or rule.strict or is_session_token(bearer):
                 return self._judged_later(handler, rule, bearer, min_revision, method)
-            who = self._judge.verifier.verify(bearer)
-            self._require_scopes(who, rule)
+            who = self._bearers.check(bearer, rule)
         except Exception as error:  # noqa: BLE001  whatever went wrong, nobody is let in, and no text leaves
             return self._refusing(self._refused(error, method))
         set_current(who)
@@ -93,8 +91,7 @@ class _Guard(grpc.ServerInterceptor):
 
         def judged(request: Any, context: grpc.ServicerContext) -> Any:
             try:
-                who = self._judge_slowly(bearer, min_revision, rule)
-                self._require_scopes(who, rule)
+                who = self._bearers.check(bearer, rule, min_revision)
             except Exception as error:  # noqa: BLE001  whatever went wrong, nobody is let in
                 abort(context, self._judge, self._refused(error, method))
             set_current(who)
@@ -105,34 +102,10 @@ class _Guard(grpc.ServerInterceptor):
 
         return handlers.like(handler, judged)
 
-    def _judge_slowly(self, bearer: str, min_revision: int, rule: Rule) -> Who:
-        if is_session_token(bearer):
-            return self._validate(bearer, min_revision, self._judge.may_reuse(rule, min_revision))
-        token = self._judge.verifier.verify(bearer)
-        behind = min_revision > self._judge.revocations.revision
-        if self._judge.is_stale() and (rule.strict or (behind and self._remote is not None)):
-            self._confirm(bearer, min_revision)
-        elif behind:
-            self._judge.revocations.wait_for_revision_sync(min_revision, REVISION_WAIT_MS)
-            token = self._judge.verifier.verify(bearer)
-        return token
-
-    def _validate(self, bearer: str, min_revision: int = 0, may_reuse: bool = False) -> Who:
-        if self._remote is None:
-            raise Refused("CALLER_UNAUTHENTICATED")
-        principal = self._remote.validate(bearer, min_revision=min_revision, may_reuse=may_reuse)
-        self._judge.check_session(principal)
-        return principal
-
-    def _confirm(self, bearer: str, min_revision: int = 0) -> None:
-        if self._remote is None:
-            raise Refused("VIEW_TOO_OLD")
-        self._remote.confirm(bearer, self._judge.verifier.audience, min_revision=min_revision)
-
     def _recheck(self, lifetime: Lifetime) -> Who:
         if not isinstance(lifetime.who, AccessToken):
-            return self._validate(lifetime.bearer)
-        self._confirm(lifetime.bearer)
+            return self._bearers.validate(lifetime.bearer)
+        self._bearers.confirm(lifetime.bearer)
         return lifetime.who
 
     def _followed(self, handler: Handler, lifetime: Callable[[], Lifetime]) -> Handler:
@@ -151,11 +124,6 @@ class _Guard(grpc.ServerInterceptor):
             return next(streams.follow(lifetime(), work, context), None)
 
         return handlers.like(handler, responses if handler.response_streaming else response)
-
-    @staticmethod
-    def _require_scopes(who: Who, rule: Rule) -> None:
-        if not rule.scopes <= who.scopes:
-            raise insufficient(rule)
 
     def _refused(self, error: Exception, method: str) -> Refused:
         refused = refused_by(error)
