@@ -24,6 +24,7 @@ def configure(level: str = "info", readable: bool = False, to: TextIO | None = N
         structlog.processors.ExceptionRenderer(
             structlog.tracebacks.ExceptionDictTransformer(show_locals=False, max_frames=20)
         ),
+        without_exception_texts,
         redact,
     ]
     renderer: structlog.typing.Processor = (
@@ -38,6 +39,24 @@ def configure(level: str = "info", readable: bool = False, to: TextIO | None = N
         cache_logger_on_first_use=False,
     )
     logging.basicConfig(level=logging.WARNING, handlers=[_Bridge()], force=True)
+
+
+def without_exception_texts(
+    _logger: Any, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Keep of an exception its type and its place. Its text may quote what it was given: a password, a row, a reply."""
+    for each in event.get("exception", ()):
+        _drop_texts(each)
+    return event
+
+
+def _drop_texts(rendered: dict[str, Any]) -> None:
+    rendered.pop("exc_value", None)
+    rendered.pop("exc_notes", None)
+    rendered.pop("syntax_error", None)
+    for group in rendered.get("exceptions", ()):
+        for each in group:
+            _drop_texts(each)
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

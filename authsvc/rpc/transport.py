@@ -3,14 +3,15 @@
 Handlers are wrapped once, at start. The interceptors of grpc.aio are not used: each costs every call a coroutine.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import grpc
 import grpc.aio
 from google.protobuf import message_factory
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
+from authsvc.core.errors import InvalidRequest
 from authsvc.rpc.call import Call
 from authsvc.rpc.errors import DETAILS_KEY
 from authsvc.rpc.interceptors import Errors, Handler, Interceptor, Method, Refused, wrapped
@@ -58,26 +59,43 @@ def add_servicers(
 def _rpc_handler(
     bound: Any, method: Method, stack: Sequence[Interceptor], errors: Errors
 ) -> "grpc.RpcMethodHandler[Any, Any]":
-    request_class = message_factory.GetMessageClass(method.descriptor.input_type)
+    read = _reader(message_factory.GetMessageClass(method.descriptor.input_type))
     response_class = message_factory.GetMessageClass(method.descriptor.output_type)
+    unreadable = wrapped(_refuse_unreadable, method, stack[: stack.index(errors) + 1])
     if not method.descriptor.server_streaming:
-        unary = _unary(wrapped(bound, method, stack))
-        return grpc.unary_unary_rpc_method_handler(
-            unary, request_class.FromString, response_class.SerializeToString
-        )
+        unary = _unary(wrapped(bound, method, stack), unreadable)
+        return grpc.unary_unary_rpc_method_handler(unary, read, response_class.SerializeToString)
 
     async def opened(request: Message, call: Call) -> AsyncIterator[bytes]:
         iterator: AsyncIterator[bytes] = bound(request, call)
         return iterator
 
-    stream = _stream(wrapped(opened, method, stack), method, errors)
-    return grpc.unary_stream_rpc_method_handler(stream, request_class.FromString)
+    stream = _stream(wrapped(opened, method, stack), unreadable, method, errors)
+    return grpc.unary_stream_rpc_method_handler(stream, read)
 
 
-def _unary(handler: Handler) -> Any:
-    async def unary(request: Message, context: Context) -> Message:
+def _reader(kind: type[Message]) -> Callable[[bytes], Message | None]:
+    """Read a request; None if the bytes are none. An exception here would be told to the caller by grpc.aio itself."""
+    parse = kind.FromString
+
+    def read(encoded: bytes) -> Message | None:
         try:
-            response: Message = await handler(request, _call(context))
+            return parse(encoded)
+        except DecodeError:
+            return None
+
+    return read
+
+
+async def _refuse_unreadable(_request: None, _call: Call) -> Message:
+    raise InvalidRequest(("request", "cannot be read as the message that this method takes"))
+
+
+def _unary(handler: Handler, unreadable: Handler) -> Any:
+    async def unary(request: Message | None, context: Context) -> Message:
+        handle = unreadable if request is None else handler
+        try:
+            response: Message = await handle(request, _call(context))
             return response
         except Refused as refused:
             await _abort(context, refused)
@@ -86,10 +104,11 @@ def _unary(handler: Handler) -> Any:
     return unary
 
 
-def _stream(handler: Handler, method: Method, errors: Errors) -> Any:
-    async def stream(request: Message, context: Context) -> AsyncIterator[bytes]:
+def _stream(handler: Handler, unreadable: Handler, method: Method, errors: Errors) -> Any:
+    async def stream(request: Message | None, context: Context) -> AsyncIterator[bytes]:
+        handle = unreadable if request is None else handler
         try:
-            async for encoded in await handler(request, _call(context)):
+            async for encoded in await handle(request, _call(context)):
                 yield encoded
         except Refused as refused:
             await _abort(context, refused)

@@ -52,10 +52,14 @@ def test_every_row_has_an_rpc() -> None:
 
 async def test_every_rpc_has_a_method() -> None:
     """A servicer without a method of its service refuses to start, and the refusal names it."""
-    servicers = {"authsvc.v1.AuthService": Lacking(), "authsvc.v1.AdminService": Complete()}
+    errors = Errors(Statuses("example.com"))
+    servicers: dict[str, object] = {
+        "authsvc.v1.AuthService": Lacking(),
+        "authsvc.v1.AdminService": Complete(),
+    }
 
     with pytest.raises(MethodMissing, match=r"AuthService/Refresh"):
-        add_servicers(grpc.aio.server(), servicers, [], Errors(Statuses("example.com")))
+        add_servicers(grpc.aio.server(), servicers, [errors], errors)
 
 
 def test_policy_rows_are_of_rows() -> None:

@@ -224,9 +224,9 @@ async def test_other_client(service: Service, rotations: int) -> None:
 async def test_widening(service: Service, field: str) -> None:
     """To ask for more than the login granted is refused naming the field, and the token is not burnt."""
     login = await service.login(scopes=["orders.read"], audiences=["orders"])
-    wanted = {"scopes": ["orders.read", "orders.write"], "audiences": ["orders", "billing"]}[field]
+    wider: dict[str, Any] = {"scopes": ["orders.read", "orders.write"], "audiences": ["orders", "billing"]}
 
-    error = await refusal(service.refresh(login.tokens.refresh_token, **{field: wanted}))
+    error = await refusal(service.refresh(login.tokens.refresh_token, **{field: wider[field]}))
 
     assert (reason_of(error), fields_of(error)) == ("INVALID_REQUEST", [field])
     assert await generation_of(service, login.session.id) == 0
@@ -282,13 +282,12 @@ async def test_absolute_deadline(service: Service, late_ms: int, expected: str) 
 async def test_idle_never_passes_absolute(service: Service) -> None:
     """Near its end, the deadline of a pair is the session's, not an idle time later."""
     login = await service.login()
-    token = login.tokens.refresh_token
+    pair = login.tokens
     for _ in range(3):
         service.clock.move(29 * DAY)
-        refreshed = await service.refresh(token)
-        token = refreshed.tokens.refresh_token
+        pair = (await service.refresh(pair.refresh_token)).tokens
 
-    assert refreshed.tokens.refresh_expire_time == login.session.refresh_expire_time
+    assert pair.refresh_expire_time == login.session.refresh_expire_time
 
 
 async def test_no_second_chance_after_expiry(service: Service) -> None:

@@ -1,6 +1,6 @@
 """Owns what becomes of exceptions: a refusal its status, anything else an incident. Leaves the table to rpc.errors.
 
-No text of an unknown exception ever leaves; the log gets its type, its place and its text, redacted.
+No text of an unknown exception ever leaves; the log gets its type and its place (see authsvc.logs).
 """
 
 from secrets import token_hex
