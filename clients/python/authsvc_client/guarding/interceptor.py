@@ -30,6 +30,7 @@ from authsvc_client.guarding.principal import Who, get_current, set_current
 from authsvc_client.guarding.refusals import Refused, Status
 from authsvc_client.guarding.remote_checks import RemoteChecks
 from authsvc_client.guarding.streams import Context, OpenStreams
+from authsvc_client.revision import min_revision as passed_on
 from authsvc_client.strict import AccessToken
 from authsvc_client.verifying import Verifier
 
@@ -93,6 +94,8 @@ class _Guard(grpc.aio.ServerInterceptor):
         except Exception as error:  # noqa: BLE001  whatever went wrong, nobody is let in, and no text leaves
             return _refusing(self._status(error, method))
         set_current(who)
+        if min_revision:
+            passed_on.set(min_revision)  # What the handler asks of others in turn is answered as freshly.
         known = self._known.get(method)
         if known is None or known[0] is not handler:
             known = self._learn(method, handler, rule)
@@ -140,13 +143,15 @@ class _Guard(grpc.aio.ServerInterceptor):
     def _wrap_plain(self, handler: Handler, rule: Rule, bearer: str) -> Handler:
         """A plain function for this one call."""
         inner = handlers.behaviour(handler)
-        if self._streams is None or not handlers.is_stream(handler):
-            return handlers.like(handler, plain_handlers.in_context(inner))
-        lifetime = self._lifetime(bearer, rule)
-        follower = plain_handlers.Follower(lifetime, self._judge.refusals, self._recheck)
-        often = handler.response_streaming
-        wrap = plain_handlers.answering_often if often else plain_handlers.answering_once
-        return handlers.like(handler, wrap(inner, follower))
+        follower = None
+        if self._streams is not None and handlers.is_stream(handler):
+            lifetime = self._lifetime(bearer, rule)
+            follower = plain_handlers.Follower(lifetime, self._judge.refusals, self._recheck)
+        if handler.response_streaming:
+            return handlers.like(handler, plain_handlers.answering_often(inner, follower))
+        if follower is not None:
+            return handlers.like(handler, plain_handlers.answering_once(inner, follower))
+        return handlers.like(handler, plain_handlers.in_context(inner))
 
     def _lifetime(self, bearer: str, rule: Rule) -> Lifetime:
         who = get_current()

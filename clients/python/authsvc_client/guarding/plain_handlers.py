@@ -43,7 +43,7 @@ class Follower:
 
 
 def in_context(inner: Behaviour) -> Behaviour:
-    """A unary function that runs in the context of now, whatever thread it runs in."""
+    """A function that runs in the context of now, whatever thread it runs in."""
     here = copy_context()
     return lambda request, context: here.run(inner, request, context)
 
@@ -54,15 +54,16 @@ def answering_once(inner: Behaviour, follower: Follower) -> Behaviour:
     return lambda requests, context: here.run(inner, _followed(requests, context, follower), context)
 
 
-def answering_often(inner: Behaviour, follower: Follower) -> Behaviour:
-    """A function that returns an iterator: looked at before each response."""
+def answering_often(inner: Behaviour, follower: Follower | None) -> Behaviour:
+    """A function that returns an iterator, whose steps run in the context of now; looked at before each response."""
     here = copy_context()
 
     def responses(request: Any, context: Any) -> Iterator[Any]:
         iterator = here.run(iter, here.run(inner, request, context))
         nothing = object()
         while (response := here.run(next, iterator, nothing)) is not nothing:
-            follower.check(context)
+            if follower is not None:
+                follower.check(context)
             yield response
 
     return responses

@@ -28,6 +28,7 @@ from authsvc_client.guarding.principal import Who, set_current
 from authsvc_client.guarding.refusals import Refused
 from authsvc_client.guarding.sync_remote_checks import SyncRemoteChecks
 from authsvc_client.guarding.sync_streams import SyncOpenStreams, abort
+from authsvc_client.revision import min_revision as passed_on
 from authsvc_client.strict import AccessToken
 from authsvc_client.verifying import Verifier
 
@@ -95,6 +96,8 @@ class _Guard(grpc.ServerInterceptor):
             except Exception as error:  # noqa: BLE001  whatever went wrong, nobody is let in
                 abort(context, self._judge, self._refused(error, method))
             set_current(who)
+            if min_revision:
+                passed_on.set(min_revision)  # What the handler asks of others in turn is answered as freshly.
             if self._streams is None or not handlers.is_stream(handler):
                 return inner(request, context)
             followed = self._followed(handler, lambda: self._judge.lifetime(who, bearer, rule))
