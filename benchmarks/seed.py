@@ -7,8 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import insert
-
 from authsvc.app import wall_clock
 from authsvc.config import Settings
 from authsvc.core.cached_sessions import to_cache
@@ -21,6 +19,7 @@ from authsvc.core.tokens import Minted, TokenMint
 from authsvc.core.usernames import username_key
 from authsvc.stores.migrations import upgrade_to_head
 from authsvc.stores.sql import SqlStores, open_stores
+from authsvc.stores.sql.compiled import insert_whole
 from authsvc.stores.sql.rows import session_values
 from authsvc.stores.sql.schema import sessions
 from authsvc.stores.valkey import open_cache
@@ -121,8 +120,8 @@ async def _add_sessions(
         session_values(session, NewTokens(token.token_hash, refresh.token_hash))
         for session, (token, refresh) in zip(made, tokens, strict=True)
     ]
-    async with stores.database.write() as connection:
-        await connection.execute(insert(sessions), values)
+    async with stores.database.write() as transaction:
+        await transaction.run_many(insert_whole(sessions), values)
 
 
 async def _fill_cache(

@@ -12,10 +12,11 @@ import pytest
 from sqlalchemy import select
 
 from authsvc.stores.migrations import upgrade_to_head
-from authsvc.stores.sql import SqlStores, open_stores
+from authsvc.stores.sql import Limits, SqlStores, open_stores
 from authsvc.stores.sql.schema import audit_events
 
 BOTH = ["sqlite", "postgres"]
+PATIENT = Limits(command_ms=20_000, connect_ms=20_000, pool_ms=20_000)  # for machines under load
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +56,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 async def stores(database_url: str) -> AsyncIterator[SqlStores]:
     """Empty stores, of each kind in turn. With enough connections for many at once to be really at once."""
-    opened = open_stores(database_url, pool_size=48)
+    opened = open_stores(database_url, pool_size=48, limits=PATIENT)
     yield opened
     await opened.close()
 
@@ -63,4 +64,4 @@ async def stores(database_url: str) -> AsyncIterator[SqlStores]:
 async def audited(stores: SqlStores) -> list[str]:
     """What happened, as the audit log has it, in order."""
     rows = await stores.database.read(select(audit_events.c.event).order_by(audit_events.c.id))
-    return [row.event for row in rows]
+    return [event for [event] in rows]

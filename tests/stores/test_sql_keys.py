@@ -37,9 +37,9 @@ async def test_one_active_key(stores: SqlStores) -> None:
 async def test_retired_are_not_listed(stores: SqlStores) -> None:
     """The list has every key but the retired ones, newest first."""
     states = [KeyState.RETIRED, KeyState.RETIRING, KeyState.ACTIVE, KeyState.PREPARED, KeyState.TAINTED]
-    async with stores.database.write() as connection:
+    async with stores.database.write() as transaction:
         for age, state in enumerate(states):
-            await connection.execute(
+            await transaction.run(
                 signing_keys.insert().values(
                     id=str(age),
                     algorithm="ES256",

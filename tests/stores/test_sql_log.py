@@ -10,8 +10,8 @@ from tests.parts.records import NOW, add_session, an_order
 async def append(stores: SqlStores, *expires_at: int) -> None:
     """Write entries that live until the given times."""
     entries = [Revocation(0, Subject.USER, "somebody", NOW, at) for at in expires_at]
-    async with stores.database.write() as connection:
-        await revocations.append(connection, entries)
+    async with stores.database.write() as transaction:
+        await revocations.append(transaction, entries)
 
 
 async def snapshot(stores: SqlStores, now: int) -> tuple[LogPosition, list[int]]:

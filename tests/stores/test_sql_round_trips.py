@@ -17,7 +17,7 @@ from tests.parts.records import (
     hash_of,
     tokens_of,
 )
-from tests.parts.sql import audited
+from tests.parts.sql import PATIENT, audited
 from tests.parts.wire import Wire, wire_to
 
 
@@ -31,7 +31,9 @@ async def wire(postgres: Postgres) -> AsyncIterator[Wire]:
 @pytest.fixture
 async def stores(postgres: Postgres, wire: Wire) -> AsyncIterator[SqlStores]:
     """Empty stores behind the wire, of one connection of each kind."""
-    opened = open_stores(wire.url(await postgres.empty_migrated()), pool_size=1, reserved_size=1)
+    opened = open_stores(
+        wire.url(await postgres.empty_migrated()), pool_size=1, reserved_size=1, limits=PATIENT
+    )
     yield opened
     await opened.close()
 

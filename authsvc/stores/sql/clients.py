@@ -6,13 +6,13 @@ Each change increments the log's `registry`, by which other instances learn that
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import bindparam, delete, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, delete, or_, select, update
 
 from authsvc.core.model import AuditEvent, Client, ClientKey
 from authsvc.stores.sql.audit import record_in
-from authsvc.stores.sql.engine import Database
+from authsvc.stores.sql.compiled import insert_whole
+from authsvc.stores.sql.database import Database, Transaction
+from authsvc.stores.sql.failures import RuleBroken
 from authsvc.stores.sql.revocations import bump_registry
 from authsvc.stores.sql.rows import (
     CLIENT_COLUMNS,
@@ -40,7 +40,8 @@ _ALL = (
     .select_from(clients.outerjoin(client_keys))
     .order_by(clients.c.id, client_keys.c.created_at, client_keys.c.key_hash)
 )
-_INSERT_KEY = insert(client_keys)
+_INSERT = insert_whole(clients)
+_INSERT_KEY = insert_whole(client_keys)
 _END_KEYS = (
     update(client_keys)
     .where(
@@ -62,12 +63,12 @@ class ClientStore:
     async def create(self, client: Client, key: ClientKey | None, audit: AuditEvent) -> bool:
         """Insert the client and its first key. False if the id is taken."""
         try:
-            async with self._database.write() as connection:
-                await connection.execute(insert(clients), client_values(client))
+            async with self._database.write() as transaction:
+                await transaction.run(_INSERT, client_values(client))
                 if key is not None:
-                    await connection.execute(_INSERT_KEY, client_key_values(key))
-                await _finish(connection, audit)
-        except IntegrityError:
+                    await transaction.run(_INSERT_KEY, client_key_values(key))
+                await _finish(transaction, audit)
+        except RuleBroken:
             if not await self._database.read(_BY_ID, {"id": client.id}):
                 raise
             return False
@@ -87,33 +88,33 @@ class ClientStore:
 
     async def add_key(self, key: ClientKey, old_keys_expire_at: int, audit: AuditEvent) -> bool:
         """Add a key; older keys end at the given time at the latest. False if there is no such active client."""
-        async with self._database.write() as connection:
-            owner = await _lock(connection, key.client_id)
+        async with self._database.write() as transaction:
+            owner = await _lock(transaction, key.client_id)
             if owner is None or owner.revoked_at is not None:
                 return False
-            await connection.execute(_END_KEYS, {"owner_id": owner.id, "end_at": old_keys_expire_at})
-            await connection.execute(_INSERT_KEY, client_key_values(key))
-            await _finish(connection, audit)
+            await transaction.run(_END_KEYS, {"owner_id": owner.id, "end_at": old_keys_expire_at})
+            await transaction.run(_INSERT_KEY, client_key_values(key))
+            await _finish(transaction, audit)
         return True
 
     async def revoke(self, client_id: str, revoked_at: int, audit: AuditEvent) -> Client | None:
         """Revoke the client and drop its keys. None if there is no such client."""
-        async with self._database.write(reserved=True) as connection:
-            before = await _lock(connection, client_id)
+        async with self._database.write(reserved=True) as transaction:
+            before = await _lock(transaction, client_id)
             if before is None or before.revoked_at is not None:
                 return before
-            await connection.execute(_REVOKE, {"client_id": client_id, "at": revoked_at})
-            await connection.execute(_DROP_KEYS, {"owner_id": client_id})
-            await _finish(connection, audit)
+            await transaction.run(_REVOKE, {"client_id": client_id, "at": revoked_at})
+            await transaction.run(_DROP_KEYS, {"owner_id": client_id})
+            await _finish(transaction, audit)
             return replace(before, revoked_at=revoked_at)
 
 
-async def _lock(connection: AsyncConnection, client_id: str) -> Client | None:
+async def _lock(transaction: Transaction, client_id: str) -> Client | None:
     """Return the client as of now, and keep everyone else from changing it until the transaction ends."""
-    row = (await connection.execute(_LOCK, {"id": storable(client_id)})).one_or_none()
-    return client(row) if row else None
+    rows = await transaction.run(_LOCK, {"id": storable(client_id)})
+    return client(rows[0]) if rows else None
 
 
-async def _finish(connection: AsyncConnection, event: AuditEvent) -> None:
-    await record_in(connection, event)
-    await bump_registry(connection)
+async def _finish(transaction: Transaction, event: AuditEvent) -> None:
+    await record_in(transaction, event)
+    await bump_registry(transaction)

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select
 
 from authsvc.core.model import AuditEvent, KeyState, SigningKey
 from authsvc.stores.sql.audit import record_in
-from authsvc.stores.sql.engine import Database
+from authsvc.stores.sql.compiled import insert_whole
+from authsvc.stores.sql.database import Database
+from authsvc.stores.sql.failures import RuleBroken
 from authsvc.stores.sql.revocations import bump_registry
 from authsvc.stores.sql.rows import SIGNING_KEY_COLUMNS, signing_key, signing_key_values
 from authsvc.stores.sql.schema import signing_keys
 
 _row = signing_keys.c
+_INSERT = insert_whole(signing_keys)
 _LIST = (
     select(*SIGNING_KEY_COLUMNS)
     .where(_row.state != KeyState.RETIRED.value)
@@ -33,11 +35,11 @@ class KeyStore:
     async def create_active(self, key: SigningKey, audit: AuditEvent) -> bool:
         """Insert an active key. A unique index over active keys makes it fail if there is one already: False."""
         try:
-            async with self._database.write() as connection:
-                await connection.execute(insert(signing_keys), signing_key_values(key))
-                await record_in(connection, audit)
-                await bump_registry(connection)
-        except IntegrityError:
+            async with self._database.write() as transaction:
+                await transaction.run(_INSERT, signing_key_values(key))
+                await record_in(transaction, audit)
+                await bump_registry(transaction)
+        except RuleBroken:
             if not any(other.state is KeyState.ACTIVE for other in await self.list()):
                 raise
             return False

@@ -1,23 +1,34 @@
-"""Owns how a PostgreSQL connection is made and kept. Leaves statements to the stores."""
+"""Owns connections to PostgreSQL: how they are made, kept and borrowed. Leaves statements to the stores.
 
+SQLAlchemy keeps the pool, asyncpg talks. Borrowing and giving back costs no round trip: no ping (asyncpg knows when
+the server has closed a connection), and no ROLLBACK where no transaction was begun.
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
-from sqlalchemy import event
+from sqlalchemy import ClauseElement, Delete, Insert, Select, Update, event, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from authsvc.core.clock import SECOND
+from authsvc.core.model import AuditEvent
 from authsvc.stores.sql import address
+from authsvc.stores.sql.audit_rows import per_row_of, prefixed_values
+from authsvc.stores.sql.compiled import NO_VALUES, Compiler, Values, compiler
+from authsvc.stores.sql.database import Database, Rows, Transaction
 from authsvc.stores.sql.limits import Limits
+from authsvc.stores.sql.pool import Pool
+
+_GOODBYE_S = 1
 
 
 def open_engine(url: URL, pool_size: int, limits: Limits) -> AsyncEngine:
-    """Make an engine whose pool opens at most `pool_size` connections, the most recently used first.
-
-    Checking a connection out or in costs no round trip: no ping, and no ROLLBACK where no transaction was begun.
-    """
+    """Make an engine whose pool opens at most `pool_size` connections, the most recently used first."""
 
     async def connect() -> asyncpg.Connection:
         return await asyncpg.connect(
@@ -34,8 +45,8 @@ def open_engine(url: URL, pool_size: int, limits: Limits) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=limits.pool_ms / SECOND,
         pool_use_lifo=True,
+        pool_reset_on_return=None,
         hide_parameters=True,
-        skip_autocommit_rollback=True,
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     return engine
@@ -56,6 +67,82 @@ def _session_settings(limits: Limits) -> dict[str, str]:
 
 
 def _refuse_closed(dbapi_connection: Any, _record: object, _proxy: object) -> None:
-    """Replace a connection that the server has closed meanwhile: asyncpg knows without asking."""
+    """Have the pool replace a connection that the server has closed meanwhile."""
     if dbapi_connection.driver_connection.is_closed():
         raise DisconnectionError
+
+
+async def _close(connection: asyncpg.Connection) -> None:
+    """Close a connection of which nobody knows what it is at: asyncpg has the server stop, then says goodbye."""
+    try:
+        await connection.close(timeout=_GOODBYE_S)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        connection.terminate()
+
+
+@lru_cache
+def _with_event(statement: Insert | Update | Delete) -> Select[*tuple[Any, ...]]:
+    """Extend a statement, so that it writes an audit event for each row it returns: one statement, one round trip."""
+    changed = statement.cte("changed")
+    return select(changed).add_cte(per_row_of(changed))
+
+
+class PostgresTransaction(Transaction):
+    """A transaction under way on a borrowed connection."""
+
+    def __init__(self, compiled: Compiler, connection: asyncpg.Connection) -> None:
+        self._compile = compiled
+        self._connection = connection
+
+    async def run(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:
+        """Run a statement and return its rows."""
+        compiled = self._compile(statement)
+        rows: Rows = await self._connection.fetch(compiled.sql, *compiled.arguments(values))
+        return rows
+
+    async def run_many(self, statement: ClauseElement, many: Iterable[Values]) -> None:
+        """Run a statement once for each set of values."""
+        compiled = self._compile(statement)
+        await self._connection.executemany(compiled.sql, [compiled.arguments(values) for values in many])
+
+
+class PostgresDatabase(Database):
+    """A PostgreSQL database."""
+
+    def __init__(self, url: URL, pool_size: int, reserved_size: int, limits: Limits) -> None:
+        engines = open_engine(url, pool_size, limits), open_engine(url, reserved_size, limits)
+        self._main, self._reserved = (Pool(engine, _close, (asyncpg.PostgresError,)) for engine in engines)
+        self._compile = compiler(engines[0].dialect)
+
+    async def read(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:
+        """Return the rows of one SELECT, as of the newest commit."""
+        compiled = self._compile(statement)
+        async with self._main.borrow() as connection:
+            rows: Rows = await connection.fetch(compiled.sql, *compiled.arguments(values))
+            return rows
+
+    async def change(
+        self, statement: Insert | Update | Delete, values: Values = NO_VALUES, event: AuditEvent | None = None
+    ) -> Rows:
+        """Run one statement that changes something; outside a transaction each is committed by itself."""
+        if event is None:
+            return await self.read(statement, values)
+        return await self.read(_with_event(statement), {**values, **prefixed_values(event)})
+
+    @asynccontextmanager
+    async def write(self, *, reserved: bool = False) -> AsyncIterator[Transaction]:
+        """Open a transaction, committed at the end of the block and rolled back if the block raises."""
+        pool = self._reserved if reserved else self._main
+        async with pool.borrow() as connection:
+            await connection.execute("BEGIN")
+            try:
+                yield PostgresTransaction(self._compile, connection)
+            except Exception:
+                await connection.execute("ROLLBACK")
+                raise
+            await connection.execute("COMMIT")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._main.close()
+        await self._reserved.close()

@@ -10,8 +10,7 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from authsvc.core.contracts import Rotation
 from authsvc.core.model import AuditEvent, RefreshState, Session
-from authsvc.stores.sql.audit import per_row_of, prefixed_values, record_in
-from authsvc.stores.sql.engine import Database
+from authsvc.stores.sql.database import Database
 from authsvc.stores.sql.rows import REFRESH_COLUMNS, SESSION_COLUMNS, is_id, refresh_state, session
 from authsvc.stores.sql.schema import HASH, sessions
 
@@ -48,8 +47,6 @@ _ROTATE = (
     )
     .returning(*SESSION_COLUMNS)
 )
-_rotated = _ROTATE.cte("rotated")
-_ROTATE_WITH_AUDIT = select(_rotated).add_cte(per_row_of(_rotated))
 
 _REPLAY = (
     update(sessions)
@@ -89,13 +86,7 @@ async def rotate(database: Database, rotation: Rotation, event: AuditEvent) -> S
         "sealed": rotation.sealed_successor,
         "now": rotation.now,
     }
-    if database.is_postgresql:
-        rows = await database.change(_ROTATE_WITH_AUDIT, values | prefixed_values(event))
-        return session(rows[0]) if rows else None
-    async with database.write() as connection:
-        rows = (await connection.execute(_ROTATE, values)).all()
-        if rows:
-            await record_in(connection, event)
+    rows = await database.change(_ROTATE, values, event)
     return session(rows[0]) if rows else None
 
 

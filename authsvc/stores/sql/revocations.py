@@ -8,11 +8,11 @@ For the same reason it comes as late as possible in a transaction.
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 
-from sqlalchemy import BigInteger, bindparam, insert, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import BigInteger, bindparam, select, update
 
 from authsvc.core.model import LogPosition, Revocation
-from authsvc.stores.sql.engine import Database
+from authsvc.stores.sql.compiled import insert_whole
+from authsvc.stores.sql.database import Database, Transaction
 from authsvc.stores.sql.rows import (
     POSITION_COLUMNS,
     REVOCATION_COLUMNS,
@@ -32,6 +32,7 @@ _NUMBER = (
 _BUMP_EPOCH = update(log_state).values(epoch=log_state.c.epoch + 1).returning(log_state.c.epoch)
 _BUMP_REGISTRY = update(log_state).values(registry=log_state.c.registry + 1)
 _POSITION = select(*POSITION_COLUMNS)
+_INSERT = insert_whole(revocations)
 _SINCE = (
     select(*REVOCATION_COLUMNS)
     .where(revocations.c.revision > bindparam("after"))
@@ -75,25 +76,25 @@ class RevocationLog:
 
     async def bump_epoch(self) -> int:
         """Make the whole cache cold, and return the new epoch."""
-        async with self._database.write(reserved=True) as connection:
-            epoch: int = (await connection.execute(_BUMP_EPOCH)).scalar_one()
-        return epoch
+        async with self._database.write(reserved=True) as transaction:
+            [[epoch]] = await transaction.run(_BUMP_EPOCH)
+        return int(epoch)
 
 
-async def append(connection: AsyncConnection, entries: Sequence[Revocation]) -> tuple[Revocation, ...]:
+async def append(transaction: Transaction, entries: Sequence[Revocation]) -> tuple[Revocation, ...]:
     """Number entries and write them within the transaction under way; return them numbered.
 
     Nothing but the commit should follow, as every other revocation waits for it.
     """
     if not entries:
         return ()
-    last: int = (await connection.execute(_NUMBER, {"count": len(entries)})).scalar_one()
+    [[last]] = await transaction.run(_NUMBER, {"count": len(entries)})
     first = last - len(entries) + 1
     numbered = tuple(replace(entry, revision=first + place) for place, entry in enumerate(entries))
-    await connection.execute(insert(revocations), [revocation_values(entry) for entry in numbered])
+    await transaction.run_many(_INSERT, [revocation_values(entry) for entry in numbered])
     return numbered
 
 
-async def bump_registry(connection: AsyncConnection) -> None:
+async def bump_registry(transaction: Transaction) -> None:
     """Say, within the transaction under way, that clients or keys have changed."""
-    await connection.execute(_BUMP_REGISTRY)
+    await transaction.run(_BUMP_REGISTRY)

@@ -1,6 +1,7 @@
 """Owns how the things of `core.model` are laid out in rows, both ways. Leaves statements to the stores.
 
-A `…_COLUMNS` tuple and the function after it belong together: the function reads rows of exactly these columns.
+A `…_COLUMNS` tuple and the function after it belong together: the function reads rows of exactly these columns, as
+the drivers give them. Only ids differ: asyncpg has a type of its own for them.
 """
 
 import re
@@ -64,7 +65,7 @@ USER_COLUMNS: Columns = tuple(
 
 def user(row: Sequence[Any]) -> User:
     """Read a row that begins with USER_COLUMNS."""
-    return User(row[0], row[1], split(row[2]), row[3], row[4], row[5])
+    return User(str(row[0]), row[1], split(row[2]), row[3], row[4], row[5])
 
 
 def user_values(user: User, username_key: str, password_hash: str) -> dict[str, Any]:
@@ -133,7 +134,7 @@ SESSION_COLUMNS: Columns = tuple(
 def session(row: Sequence[Any]) -> Session:
     """Read a row that begins with SESSION_COLUMNS."""
     return Session(
-        row[0], row[1], row[2], row[3], split(row[4]), split(row[5]), split(row[6]), row[7], row[8],
+        str(row[0]), str(row[1]), row[2], row[3], split(row[4]), split(row[5]), split(row[6]), row[7], row[8],
         row[9], row[10], row[11], row[12], row[13],
         Device(row[14], row[15], row[16]), row[17], row[18], _REASONS[row[19]],
     )  # fmt: skip
@@ -158,10 +159,15 @@ def session_values(session: Session, tokens: NewTokens) -> dict[str, Any]:
         "session_idle_ms": session.session_idle_ms,
         "refresh_generation": 0,
         "refresh_hash": tokens.refresh_hash,
+        "previous_refresh_hash": None,
+        "sealed_successor": None,
+        "rotated_at": None,
         "refresh_expires_at": session.refresh_expires_at,
         "refresh_idle_ms": session.refresh_idle_ms,
         "refresh_idle_expires_at": session.refresh_idle_expires_at,
         "replay_count": 0,
+        "revoked_at": None,
+        "revoke_reason": None,
         **_device_values(session.device),
     }
 
@@ -227,7 +233,7 @@ def signing_key_values(key: SigningKey) -> dict[str, Any]:
     }
 
 
-def audit_values(event: AuditEvent) -> dict[str, Any]:
+def event_values(event: AuditEvent) -> dict[str, Any]:
     """Write an audit event."""
     return {
         "event": event.event,

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    String,
     Table,
     Text,
     Uuid,
@@ -29,7 +30,7 @@ metadata = MetaData(
     }
 )
 
-ID = Uuid(as_uuid=False)
+ID = Uuid(as_uuid=False).with_variant(String(36), "sqlite")
 HASH = LargeBinary(32)
 BYTEWISE_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 ROW_NUMBER = BigInteger().with_variant(

@@ -2,27 +2,24 @@
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import BigInteger, ColumnElement, and_, bindparam, insert, or_, select, tuple_, update
+from sqlalchemy import BigInteger, and_, bindparam, insert, or_, select, tuple_, update
 
 from authsvc.core.contracts import NewTokens, Revoked, RevokeOrder, Rotation
 from authsvc.core.model import AuditEvent, RefreshState, Session
 from authsvc.stores.sql import ending, refreshing
-from authsvc.stores.sql.audit import per_row_of, prefixed_values, record_in
-from authsvc.stores.sql.engine import Database
+from authsvc.stores.sql.database import Database
 from authsvc.stores.sql.rows import SESSION_COLUMNS, is_id, session, session_values
 from authsvc.stores.sql.schema import ID, sessions, users
 
 _row = sessions.c
-_LATER = {"previous_refresh_hash", "sealed_successor", "rotated_at", "revoked_at", "revoke_reason"}
-_at_creation = [column for column in _row if column.name not in _LATER]
 
 # FOR SHARE waits for a set_password or disable under way and then looks again; they in turn wait for this to commit
 # and then find the new row. SQLite needs no such clause: it has one writer at a time.
 _CREATE = (
     insert(sessions)
     .from_select(
-        _at_creation,
-        select(*(bindparam(column.name, type_=column.type) for column in _at_creation))
+        list(_row),
+        select(*(bindparam(column.name, type_=column.type) for column in _row))
         .select_from(users)
         .where(
             users.c.id == bindparam("user_id", type_=ID),
@@ -33,17 +30,24 @@ _CREATE = (
     )
     .returning(_row.id)
 )
-_created = _CREATE.cte("created")
-_CREATE_WITH_AUDIT = select(_created.c.id).add_cte(per_row_of(_created))
 
 _BY_ID = select(*SESSION_COLUMNS).where(_row.id == bindparam("id"))
 _BY_SESSION_HASH = select(*SESSION_COLUMNS).where(_row.session_token_hash == bindparam("session_token_hash"))
 _BY_USER = (
     select(*SESSION_COLUMNS)
-    .where(_row.user_id == bindparam("user_id"))
+    .where(
+        _row.user_id == bindparam("user_id"),
+        tuple_(_row.created_at, _row.id)
+        < tuple_(bindparam("before_at", type_=BigInteger), bindparam("before_id", type_=ID)),
+    )
     .order_by(_row.created_at.desc(), _row.id.desc())
     .limit(bindparam("limit"))
 )
+_at = bindparam("live_at", type_=BigInteger)
+_session_token_lives = and_(_row.session_expires_at > _at, _row.seen_at + _row.session_idle_ms > _at)
+_refresh_token_lives = and_(_row.refresh_expires_at > _at, _row.refresh_idle_expires_at > _at)
+_LIVE_BY_USER = _BY_USER.where(_row.revoked_at.is_(None), or_(_session_token_lives, _refresh_token_lives))
+_NEWEST = (2**63 - 1, "ffffffff-ffff-ffff-ffff-ffffffffffff")
 _TOUCH = (
     update(sessions)
     .where(
@@ -69,7 +73,7 @@ class SessionStore:
         if not is_id(session.user_id):
             return False
         values = {**session_values(session, tokens), "password_seen_at": password_changed_at}
-        return await _insert(self._database, values, audit)
+        return bool(await self._database.change(_CREATE, values, audit))
 
     async def get(self, session_id: str) -> Session | None:
         """Return the session, live or ended."""
@@ -86,25 +90,26 @@ class SessionStore:
     async def list_user(
         self, user_id: str, limit: int, before: tuple[int, str] | None, live_at: int | None
     ) -> Sequence[Session]:
-        """Return sessions of the user by (created_at, id) descending, starting below `before`."""
-        if not is_id(user_id) or (before is not None and not is_id(before[1])):
+        """Return sessions of the user by (created_at, id) descending, starting below `before`.
+
+        What is live is judged as far as SQL knows (see Session.session_is_live).
+        """
+        before_at, before_id = before or _NEWEST
+        if not is_id(user_id) or not is_id(before_id):
             return []
-        statement = _BY_USER
-        if before is not None:
-            statement = statement.where(
-                tuple_(_row.created_at, _row.id) < tuple_(*before, types=[BigInteger, ID])
-            )
-        if live_at is not None:
-            statement = statement.where(_live_at(live_at))
-        rows = await self._database.read(statement, {"user_id": user_id, "limit": limit})
+        values = {"user_id": user_id, "before_at": before_at, "before_id": before_id, "limit": limit}
+        if live_at is None:
+            rows = await self._database.read(_BY_USER, values)
+        else:
+            rows = await self._database.read(_LIVE_BY_USER, {**values, "live_at": live_at})
         return [session(row) for row in rows]
 
     async def touch(self, seen: Mapping[str, int]) -> None:
         """Move `seen_at` forward. Rows are taken in the order of their ids, as everywhere, against deadlocks."""
         values = [{"touched_id": key, "at": at} for key, at in sorted(seen.items()) if is_id(key)]
         if values:
-            async with self._database.write() as connection:
-                await connection.execute(_TOUCH, values)
+            async with self._database.write() as transaction:
+                await transaction.run_many(_TOUCH, values)
 
     async def get_refresh(self, session_id: str) -> tuple[Session, RefreshState] | None:
         """Return the session and its refresh state, live or ended. None also if it has no refresh token."""
@@ -131,29 +136,12 @@ class SessionStore:
 
     async def revoke(self, session_id: str, order: RevokeOrder) -> Revoked:
         """Revoke one session if it is not yet revoked; revision 0 if there was nothing to do."""
-        async with self._database.write(reserved=True) as connection:
-            return await ending.revoke(connection, session_id, order)
+        async with self._database.write(reserved=True) as transaction:
+            return await ending.revoke(transaction, session_id, order)
 
     async def revoke_user(
         self, user_id: str, order: RevokeOrder, keep_session_id: str | None = None
     ) -> Revoked:
         """Revoke every live session of the user, but `keep_session_id`; one log entry each."""
-        async with self._database.write(reserved=True) as connection:
-            return await ending.revoke_user(connection, user_id, order, keep_session_id)
-
-
-async def _insert(database: Database, values: dict[str, object], event: AuditEvent) -> bool:
-    if database.is_postgresql:
-        return bool(await database.change(_CREATE_WITH_AUDIT, {**values, **prefixed_values(event)}))
-    async with database.write() as connection:
-        created = (await connection.execute(_CREATE, values)).all()
-        if created:
-            await record_in(connection, event)
-    return bool(created)
-
-
-def _live_at(at: int) -> ColumnElement[bool]:
-    """Not revoked, and one of the tokens unexpired, as far as SQL knows (see Session.session_is_live)."""
-    session_token = and_(_row.session_expires_at > at, _row.seen_at + _row.session_idle_ms > at)
-    refresh_token = and_(_row.refresh_expires_at > at, _row.refresh_idle_expires_at > at)
-    return and_(_row.revoked_at.is_(None), or_(session_token, refresh_token))
+        async with self._database.write(reserved=True) as transaction:
+            return await ending.revoke_user(transaction, user_id, order, keep_session_id)

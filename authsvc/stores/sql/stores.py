@@ -1,12 +1,14 @@
 """Owns the bundle: one store of each kind over one database. Leaves the schema to `authsvc.stores.migrations`."""
 
+from authsvc.stores.sql import address
 from authsvc.stores.sql.audit import AuditLog
 from authsvc.stores.sql.clients import ClientStore
-from authsvc.stores.sql.engine import Database, open_database
+from authsvc.stores.sql.database import Database
 from authsvc.stores.sql.keys import KeyStore
 from authsvc.stores.sql.limits import Limits
 from authsvc.stores.sql.revocations import RevocationLog
 from authsvc.stores.sql.sessions import SessionStore
+from authsvc.stores.sql.sqlite import SqliteDatabase
 from authsvc.stores.sql.users import UserStore
 
 
@@ -36,8 +38,13 @@ def open_stores(
 ) -> SqlStores:
     """Open the stores of `postgresql://…` or `sqlite:///path`; nothing is connected before the first use.
 
-    Raises UnknownDatabase.
+    On PostgreSQL at most `pool_size` + `reserved_size` connections. Raises UnknownDatabase.
     """
-    return SqlStores(
-        open_database(database_url, pool_size=pool_size, reserved_size=reserved_size, limits=limits)
-    )
+    url = address.parse(database_url)
+    limits = limits or Limits()
+    if not address.is_postgresql(url):
+        return SqlStores(SqliteDatabase(url, pool_size, limits))
+
+    from authsvc.stores.sql.postgresql import PostgresDatabase  # asyncpg is installed only where it is used
+
+    return SqlStores(PostgresDatabase(url, pool_size, reserved_size, limits))

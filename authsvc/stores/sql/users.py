@@ -6,21 +6,22 @@ A change that must end sessions locks the user's row first, so that no login sli
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import bindparam, insert, select, update
-from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import bindparam, select, update
 
 from authsvc.core.contracts import Revoked, RevokeOrder
 from authsvc.core.model import AuditEvent, User, UserSecret
 from authsvc.stores.sql import ending
 from authsvc.stores.sql.audit import record_in
-from authsvc.stores.sql.engine import Database
+from authsvc.stores.sql.compiled import insert_whole
+from authsvc.stores.sql.database import Database, Transaction
+from authsvc.stores.sql.failures import RuleBroken
 from authsvc.stores.sql.rows import USER_COLUMNS, is_id, storable, user, user_values
 from authsvc.stores.sql.schema import users
 
 _row = users.c
 _WIDTH = len(USER_COLUMNS)
 
+_INSERT = insert_whole(users)
 _BY_ID = select(*USER_COLUMNS).where(_row.id == bindparam("id"))
 _LOCK = _BY_ID.with_for_update(key_share=True)
 _BY_KEY = select(*USER_COLUMNS, _row.password_hash).where(_row.username_key == bindparam("key"))
@@ -30,11 +31,10 @@ _LIST = (
     .order_by(_row.username_key)
     .limit(bindparam("limit"))
 )
-_REHASH = (
-    update(users)
-    .where(_row.id == bindparam("user_id"), _row.password_hash == bindparam("old_hash"))
-    .values(password_hash=bindparam("new_hash"))
-)
+_SET = update(users).where(_row.id == bindparam("user_id"))
+_SET_PASSWORD = _SET.values(password_hash=bindparam("new_hash"), password_changed_at=bindparam("changed_at"))
+_SET_DISABLED = _SET.values(disabled_at=bindparam("disabled_at"))
+_REHASH = _SET.where(_row.password_hash == bindparam("old_hash")).values(password_hash=bindparam("new_hash"))
 
 
 class UserStore:
@@ -46,10 +46,10 @@ class UserStore:
     async def create(self, user: User, username_key: str, password_hash: str, audit: AuditEvent) -> bool:
         """Insert the user. False if the key is taken."""
         try:
-            async with self._database.write() as connection:
-                await connection.execute(insert(users), user_values(user, username_key, password_hash))
-                await record_in(connection, audit)
-        except IntegrityError:
+            async with self._database.write() as transaction:
+                await transaction.run(_INSERT, user_values(user, username_key, password_hash))
+                await record_in(transaction, audit)
+        except RuleBroken:
             if await self.get_by_username(username_key) is None:
                 raise
             return False
@@ -85,47 +85,44 @@ class UserStore:
 
     async def set_password(self, user_id: str, password_hash: str, order: RevokeOrder) -> Revoked | None:
         """Set the hash and revoke all sessions, in one transaction. None if there is no such user."""
-        async with self._database.write(reserved=True) as connection:
-            before = await _lock(connection, user_id)
+        async with self._database.write(reserved=True) as transaction:
+            before = await _lock(transaction, user_id)
             if before is None:
                 return None
             changed_at = max(order.revoked_at, before.password_changed_at + 1)
-            await _set(connection, user_id, password_hash=password_hash, password_changed_at=changed_at)
-            ended = await ending.end_all(connection, user_id, order)
-            await record_in(connection, order.audit)
-            return await ending.log(connection, ended, order)
+            values = {"user_id": user_id, "new_hash": password_hash, "changed_at": changed_at}
+            await transaction.run(_SET_PASSWORD, values)
+            ended = await ending.end_all(transaction, user_id, order)
+            await record_in(transaction, order.audit)
+            return await ending.log(transaction, ended, order)
 
     async def disable(self, user_id: str, order: RevokeOrder) -> tuple[User, Revoked] | None:
         """Disable and revoke all sessions in one transaction. None if there is no such user."""
-        async with self._database.write(reserved=True) as connection:
-            before = await _lock(connection, user_id)
+        async with self._database.write(reserved=True) as transaction:
+            before = await _lock(transaction, user_id)
             if before is None:
                 return None
             if before.disabled_at is not None:
                 return before, Revoked(0, (), ())
-            await _set(connection, user_id, disabled_at=order.revoked_at)
-            ended = await ending.end_all(connection, user_id, order)
-            await record_in(connection, order.audit)
-            return replace(before, disabled_at=order.revoked_at), await ending.log(connection, ended, order)
+            await transaction.run(_SET_DISABLED, {"user_id": user_id, "disabled_at": order.revoked_at})
+            ended = await ending.end_all(transaction, user_id, order)
+            await record_in(transaction, order.audit)
+            return replace(before, disabled_at=order.revoked_at), await ending.log(transaction, ended, order)
 
     async def enable(self, user_id: str, audit: AuditEvent) -> User | None:
         """Enable. None if there is no such user."""
-        async with self._database.write() as connection:
-            before = await _lock(connection, user_id)
+        async with self._database.write() as transaction:
+            before = await _lock(transaction, user_id)
             if before is None or before.disabled_at is None:
                 return before
-            await _set(connection, user_id, disabled_at=None)
-            await record_in(connection, audit)
+            await transaction.run(_SET_DISABLED, {"user_id": user_id, "disabled_at": None})
+            await record_in(transaction, audit)
             return replace(before, disabled_at=None)
 
 
-async def _lock(connection: AsyncConnection, user_id: str) -> User | None:
+async def _lock(transaction: Transaction, user_id: str) -> User | None:
     """Return the user as of now, and keep everyone else from changing it until the transaction ends."""
     if not is_id(user_id):
         return None
-    row = (await connection.execute(_LOCK, {"id": user_id})).one_or_none()
-    return user(row) if row else None
-
-
-async def _set(connection: AsyncConnection, user_id: str, **values: object) -> None:
-    await connection.execute(update(users).where(_row.id == user_id).values(values))
+    rows = await transaction.run(_LOCK, {"id": user_id})
+    return user(rows[0]) if rows else None

@@ -6,7 +6,7 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-_ID = sa.Uuid(as_uuid=False)
+_ID = sa.Uuid(as_uuid=False).with_variant(sa.String(36), "sqlite")
 _HASH = sa.LargeBinary(32)
 _BYTEWISE_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _ROW_NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
