@@ -8,6 +8,7 @@ The rooms, in the order a call passes through them:
 - `stored`, `token_file`        where the newest tokens are kept, and who may renew them
 - `client`                      AuthClient and SyncAuthClient: login, refresh, logout, sessions by hand
 - `conversations`, `received`   what is said to authsvc, and believing its answers
+- `asking`                      asking again for what may have got lost
 - `steps`, `connections`        conversations as generators, and the two ways of running them
 - `plaintext`, `bearers`        what is never sent, and where not
 - `errors`, `reasons`           what calls raise, and reading why

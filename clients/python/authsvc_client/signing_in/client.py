@@ -53,7 +53,7 @@ class AuthClient:
         end = Endpoint(where, credentials, unsafe_plaintext, options) if isinstance(where, str) else where
         self.connection = Connection(end, check_bearer(client_key) if client_key else "")
         self.conversations = Conversations(
-            ReceivedTokens(issuer, clock, leeway_ms), clock, jitter, timeout_ms
+            ReceivedTokens(issuer, clock, jitter, leeway_ms), clock, jitter, timeout_ms
         )
 
     async def login(
@@ -144,7 +144,7 @@ class SyncAuthClient:
         end = Endpoint(where, credentials, unsafe_plaintext, options) if isinstance(where, str) else where
         self.connection = SyncConnection(end, check_bearer(client_key) if client_key else "")
         self.conversations = Conversations(
-            ReceivedTokens(issuer, clock, leeway_ms), clock, jitter, timeout_ms
+            ReceivedTokens(issuer, clock, jitter, leeway_ms), clock, jitter, timeout_ms
         )
 
     def login(

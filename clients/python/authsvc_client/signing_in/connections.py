@@ -16,8 +16,10 @@ from typing import Any
 import grpc
 import grpc.aio
 
+from authsvc.v1.auth_service_pb2 import GetKeySetRequest
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
 from authsvc_client.signing_in.plaintext import DIRECT, require_local
+from authsvc_client.signing_in.reasons import reason_of
 from authsvc_client.signing_in.steps import Call, Pause, Reach, Step, Steps, T
 
 Options = Sequence[tuple[str, Any]]
@@ -167,16 +169,11 @@ def _authorization(step: Call, client_key: str) -> tuple[tuple[str, str], ...]:
 
 
 def _is_reached(channel: grpc.Channel, timeout_ms: int) -> bool:
+    """Whether anybody answers. A call that waits asks: the thread with which grpc watches a channel dies of its end."""
     try:
-        ready = grpc.channel_ready_future(channel)
-    except NotImplementedError:
-        return True  # A double of a channel, always there.
-    try:
-        ready.result(timeout=timeout_ms / 1000)
-    except grpc.FutureTimeoutError:
-        return False
-    finally:
-        ready.cancel()
+        AuthServiceStub(channel).GetKeySet(GetKeySetRequest(), timeout=timeout_ms / 1000, wait_for_ready=True)
+    except grpc.RpcError as error:
+        return bool(reason_of(error))
     return True
 
 

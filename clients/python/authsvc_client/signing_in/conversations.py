@@ -1,9 +1,4 @@
-"""Owns what is said to AuthService to sign in, stay signed in and sign out. Leaves when to `renewal` and to people.
-
-Refreshing asks again when a reply may have got lost. The server gives the same successor to the same refresh token for
-30 seconds, three times; so an answer is asked for promptly, and given up after four times without one. A connection
-that never came about, and an error with a reason of the server's own, burn none of the four.
-"""
+"""Owns what is said to AuthService to sign in, stay signed in and sign out. Leaves when to `renewal` and to people."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,27 +8,14 @@ import grpc
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1 import resources_pb2 as resources
 from authsvc_client.clock import Clock
+from authsvc_client.signing_in.asking import ask
 from authsvc_client.signing_in.errors import SessionEnded, SignInFailed
-from authsvc_client.signing_in.reasons import code_of, reason_of, retry_after_ms
+from authsvc_client.signing_in.reasons import reason_of
 from authsvc_client.signing_in.received import ReceivedTokens, SignedIn
-from authsvc_client.signing_in.steps import Call, Pause, Reach, Steps
+from authsvc_client.signing_in.steps import Call, Steps
 
-RESEND_WINDOW_MS = 25_000
-UNANSWERED_LIMIT = 4
-_FIRST_PAUSE_MS = 100
-_LONGEST_PAUSE_MS = 3000
 _PAGE_SIZE = 100
 
-_ASK_AGAIN = frozenset(
-    {
-        grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.INTERNAL,
-        grpc.StatusCode.RESOURCE_EXHAUSTED,
-        grpc.StatusCode.UNAVAILABLE,
-        grpc.StatusCode.UNKNOWN,
-    }
-)
 _ENDED = frozenset({"REFRESH_TOKEN_NOT_ACTIVE", "REFRESH_TOKEN_REUSED"})
 
 
@@ -102,25 +84,14 @@ class Conversations:
         request = pb.RefreshRequest(
             refresh_token=refresh_token, audiences=wanted.audiences, scopes=wanted.scopes
         )
-        ask_until = self.clock() + RESEND_WINDOW_MS
-        pause_ms, unanswered = _FIRST_PAUSE_MS, 0
-        while True:
-            error: grpc.RpcError = SignInFailed("authsvc cannot be reached.")
-            if (yield Reach(max(1, min(self.timeout_ms, ask_until - self.clock())))):
-                try:
-                    response: pb.RefreshResponse = yield Call("Refresh", request, self.timeout_ms)
-                    return response
-                except grpc.RpcError as failed:
-                    error = failed
-                    unanswered += not reason_of(error)
+        call = Call("Refresh", request, self.timeout_ms)
+        try:
+            response: pb.RefreshResponse = yield from ask(call, self.clock, self.jitter)
+            return response
+        except grpc.RpcError as error:
             if reason_of(error) in _ENDED:
                 raise SessionEnded(reason_of(error)) from error
-            wait_ms = max(retry_after_ms(error) or 0, round(pause_ms * (0.5 + self.jitter() / 2)))
-            is_late = self.clock() + wait_ms >= ask_until
-            if code_of(error) not in _ASK_AGAIN or unanswered == UNANSWERED_LIMIT or is_late:
-                raise error
-            yield Pause(wait_ms)
-            pause_ms = min(2 * pause_ms, _LONGEST_PAUSE_MS)
+            raise
 
     def revoke(self, request: pb.RevokeRequest, bearer: str | None) -> Steps[int]:
         """Revoke, and return the revision of the log that contains it. Raises grpc.RpcError."""

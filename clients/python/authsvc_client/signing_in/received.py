@@ -2,14 +2,16 @@
 it. Leaves attaching and renewing to others.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1 import resources_pb2 as resources
 from authsvc_client.clock import Clock
+from authsvc_client.signing_in.asking import ask
 from authsvc_client.signing_in.errors import ReceivedTokenRejected
 from authsvc_client.signing_in.steps import Call, Steps
 from authsvc_client.strict import (
@@ -60,19 +62,30 @@ class SignedIn:
 class ReceivedTokens:
     """Verifies access tokens as they are received, against keys that it fetches itself."""
 
-    def __init__(self, issuer: str, clock: Clock, leeway_ms: int = LEEWAY_MS) -> None:
+    def __init__(
+        self, issuer: str, clock: Clock, jitter: Callable[[], float], leeway_ms: int = LEEWAY_MS
+    ) -> None:
         if not issuer:
             raise ValueError("an issuer is required")
         self.issuer = issuer
         self._clock = clock
+        self._jitter = jitter
         self._leeway_ms = leeway_ms
         self._keys: KeySet | None = None
         self._keys_until = 0
 
     def prepare(self) -> Steps[None]:
-        """Have keys at hand before a token is spent on an answer that could then not be believed."""
-        if self._keys is None or self._clock() >= self._keys_until:
+        """Have keys at hand before a token is spent on an answer that could then not be believed.
+
+        Keys past their time are used on if newer ones cannot be had. Raises grpc.RpcError when there are none at all.
+        """
+        if self._keys is not None and self._clock() < self._keys_until:
+            return
+        try:
             yield from self._fetch()
+        except grpc.RpcError:
+            if self._keys is None:
+                raise
 
     def believe(self, pair: resources.TokenPair, audiences: Sequence[str], asked_at: int) -> Steps[Tokens]:
         """Return the pair, verified. Raises ReceivedTokenRejected, grpc.RpcError (keys could not be had).
@@ -112,7 +125,8 @@ class ReceivedTokens:
         return access
 
     def _fetch(self) -> Steps[None]:
-        response: pb.GetKeySetResponse = yield Call("GetKeySet", pb.GetKeySetRequest(), _CALL_TIMEOUT_MS, "")
+        call = Call("GetKeySet", pb.GetKeySetRequest(), _CALL_TIMEOUT_MS, "")
+        response: pb.GetKeySetResponse = yield from ask(call, self._clock, self._jitter)
         try:
             self._keys = KeySet.from_jwks(response.jwks)
         except KeySetRefused as refused:
