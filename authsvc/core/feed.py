@@ -3,7 +3,8 @@
 Leaves the log to core.tail, the wire to authsvc.rpc.watch.
 
 One bounded ring of events serves every follower: a follower is a number, its place in the ring. Nothing is queued per
-follower, so a slow one costs nothing; when its place has left the ring it starts again from a snapshot.
+follower, so a slow one costs nothing; when its place has left the ring it starts again from a snapshot. Heartbeats are
+not in the ring: only the newest tells anything, and only to a follower that has read everything else.
 """
 
 import asyncio
@@ -18,15 +19,22 @@ RING_SIZE = 16_384
 
 @dataclass(slots=True, eq=False)
 class FeedEvent:
-    """One event: a revocation, a change of the key set (`revocation` None), or a heartbeat.
+    """One event: a revocation, or a change of the key set (`revocation` None).
 
     `wire` is a place for the transport to keep its one encoding of the event, shared by all followers.
     """
 
     revision: int
     revocation: Revocation | None = None
-    heartbeat_at: int | None = None
     wire: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Beat:
+    """A heartbeat: at `sent_at` nothing was missing up to `revision`."""
+
+    revision: int
+    sent_at: int
 
 
 class Feed:
@@ -38,6 +46,7 @@ class Feed:
         self._changed: asyncio.Future[None] | None = None
         self._closed = False
         self.end = 0
+        self.beat = Beat(0, 0)
 
     @property
     def start(self) -> int:
@@ -60,6 +69,11 @@ class Feed:
             self.end += 1
         self._wake()
 
+    def publish_beat(self, beat: Beat) -> None:
+        """Tell followers that all is well."""
+        self.beat = beat
+        self._wake()
+
     def close(self) -> None:
         """Let every follower end."""
         self._closed = True
@@ -75,20 +89,20 @@ class Feed:
         if not self._floor_revision <= revision:
             return None
         for back, event in enumerate(reversed(self._events)):
-            if event.revision <= revision and event.heartbeat_at is None:
+            if event.revision <= revision:
                 return self.end - back
         return self.start
 
-    def read(self, place: int) -> Sequence[FeedEvent] | None:
-        """Events from `place` on. None if they have left the ring."""
+    def read(self, place: int, limit: int) -> Sequence[FeedEvent] | None:
+        """Up to `limit` events from `place` on. None if they have left the ring."""
         if place < self.start:
             return None
         skip = place - self.start
-        return [self._events[at] for at in range(skip, len(self._events))]
+        return [self._events[at] for at in range(skip, min(skip + limit, len(self._events)))]
 
-    async def changed(self, place: int) -> None:
-        """Return when there is something at `place`, or the feed is closed."""
-        while place >= self.end and not self._closed:
+    async def changed(self, place: int, beat: Beat | None = None) -> None:
+        """Return when there is something at `place`, a newer beat than `beat` (if given), or the feed is closed."""
+        while place >= self.end and not self._closed and (beat is None or beat is self.beat):
             if self._changed is None:
                 self._changed = asyncio.get_running_loop().create_future()
             await asyncio.shield(self._changed)

@@ -11,12 +11,14 @@ from contextlib import suppress
 from authsvc.core.clock import SECOND, Clock
 from authsvc.core.contracts import RevocationLog, StoreUnavailable
 from authsvc.core.errors import RevisionNotReached, ViewTooOld
-from authsvc.core.feed import Feed, FeedEvent
+from authsvc.core.feed import Beat, Feed, FeedEvent
 from authsvc.core.model import LogPosition, Revocation
 from authsvc.core.view import View
 
 POLL_SECONDS = 0.5
 VIEW_BOUND_MS = 5 * SECOND
+# How long ago the log may have been read for a heartbeat: some polls may fail, but followers are not deceived for long.
+BEAT_BOUND_MS = 1_500
 _PAGE = 1_000
 
 OnMove = Callable[[LogPosition, LogPosition], None]
@@ -117,10 +119,16 @@ class Tail:
             except StoreUnavailable:
                 raise ViewTooOld from None
 
+    def beat(self) -> Beat | None:
+        """A heartbeat of now: followers count the age of their own views from here. None unless all is well."""
+        if self._monotonic() - self._view.fresh_at > BEAT_BOUND_MS:
+            return None
+        return Beat(self._view.revision, self._clock())
+
     def heartbeat(self) -> None:
         """Tell the followers that all is well, if it is."""
-        if self.is_fresh():
-            self._feed.publish([FeedEvent(self._view.revision, heartbeat_at=self._clock())])
+        if beat := self.beat():
+            self._feed.publish_beat(beat)
 
     def _polled(self, task: asyncio.Task[None]) -> None:
         if self._polling is task:

@@ -1,19 +1,25 @@
-"""Owns Watch on the wire: snapshots, and one encoding of each event for all who follow. Leaves the ring to core.feed.
+"""Owns Watch on the wire: what each follower is sent, encoded once for all who are in step.
 
-A follower that falls out of the ring gets a snapshot again, so nothing is ever queued for a slow one.
+Leaves the ring to core.feed, snapshots to `snapshots`, when to send to `rounds`. A follower that falls out of the ring
+gets a snapshot again, so nothing is ever queued for a slow one. What came while it was busy is sent as one message.
 """
 
-from collections.abc import AsyncIterator, Iterator
-from itertools import islice
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import groupby
 
-from authsvc.core.feed import FeedEvent
-from authsvc.core.model import Revocation
+from authsvc.core.errors import RevisionNotReached
+from authsvc.core.feed import Beat, FeedEvent
 from authsvc.rpc import convert
+from authsvc.rpc.rounds import Rounds
 from authsvc.rpc.services import Services
+from authsvc.rpc.snapshots import Snapshots
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1 import resources_pb2 as resources
 
-SNAPSHOT_PART = 2_000
+BATCH = 1_000
+# A follower that comes from another instance may be ahead of this one by a poll or two.
+CATCH_UP_MS = 1_000
 
 
 class Watchers:
@@ -22,61 +28,90 @@ class Watchers:
     def __init__(self, services: Services) -> None:
         self._feed = services.feed
         self._view = services.view
+        self._tail = services.tail
         self._keys = services.keys
-        self._snapshot: tuple[int, list[bytes]] | None = None
+        self._snapshots = Snapshots(services)
+        self._rounds = Rounds()
+        self._batch: tuple[int, int, Sequence[bytes]] = (0, 0, ())
+        self._beat: tuple[Beat, bytes] = (Beat(0, 0), b"")
 
     async def follow(self, from_revision: int) -> AsyncIterator[bytes]:
-        """Yield encoded WatchResponses: a snapshot if one is needed, then every event as it comes."""
-        place = self._resume(from_revision)
+        """Yield encoded WatchResponses: a snapshot or else the key set, then every event as it comes."""
+        with self._rounds.follower():
+            async for message in self._follow(from_revision):
+                yield message
+
+    async def _follow(self, from_revision: int) -> AsyncIterator[bytes]:
+        place = await self._resume(from_revision)
+        beat: Beat | None = None
+        if place is not None:
+            yield self._encode_keys()
         while not self._feed.closed:
-            events = None if place is None else self._feed.read(place)
+            events = None if place is None else self._feed.read(place, BATCH)
             if place is None or events is None:
-                place, parts = self._current_snapshot()
-                for part in parts:
+                snapshot = self._snapshots.current()
+                async for part in snapshot.parts():
                     yield part
-                continue
-            for event in events:
-                yield event.wire or self._encode(event)
-            place += len(events)
-            await self._feed.changed(place)
+                place = snapshot.place
+            elif events:
+                for message in self._encode(place, events):
+                    yield message
+                place += len(events)
+            elif beat is not self._feed.beat:
+                is_first, beat = beat is None, self._feed.beat
+                for message in self._encode_beat(beat, is_first):
+                    yield message
+            else:
+                await self._feed.changed(place, beat)
+                await self._rounds.next()
 
-    def _resume(self, from_revision: int) -> int | None:
-        if not 0 < from_revision <= self._view.revision:
+    async def _resume(self, from_revision: int) -> int | None:
+        """The place in the ring to go on from. None if only a snapshot will do."""
+        if from_revision <= 0:
             return None
-        return self._feed.place_after(from_revision)
+        with suppress(RevisionNotReached):
+            await self._tail.reach(from_revision, CATCH_UP_MS)
+            return self._feed.place_after(from_revision)
+        return None
 
-    def _current_snapshot(self) -> tuple[int, list[bytes]]:
-        """The place after a snapshot, and its parts, which followers share while the ring still bridges to now."""
-        if self._snapshot is None or self._feed.read(self._snapshot[0]) is None:
-            self._snapshot = (self._feed.end, list(self._encode_snapshot()))
-        return self._snapshot
+    def _encode(self, place: int, events: Sequence[FeedEvent]) -> Sequence[bytes]:
+        """The messages for a run of events. Followers are mostly in step, so the last run is kept."""
+        if self._batch[:2] != (place, len(events)):
+            self._batch = (place, len(events), tuple(self._encode_runs(events)))
+        return self._batch[2]
 
-    def _encode_snapshot(self) -> Iterator[bytes]:
-        entries = self._view.entries()
-        part = list(islice(entries, SNAPSHOT_PART))
-        while following := list(islice(entries, SNAPSHOT_PART)):
-            yield self._encode_part(part, partial=True)
-            part = following
-        yield self._encode_part(part, partial=False)
+    def _encode_runs(self, events: Iterable[FeedEvent]) -> Iterator[bytes]:
+        for is_keys, run in groupby(events, key=lambda event: event.revocation is None):
+            if is_keys:
+                yield self._encode_keys()
+            else:
+                entries = [event.revocation for event in run if event.revocation is not None]
+                yield _encode_revocations(list(map(convert.revocation_message, entries)))
 
-    def _encode_part(self, entries: list[Revocation], partial: bool) -> bytes:
-        snapshot = pb.Snapshot(
-            revision=self._view.revision,
-            revocations=map(convert.revocation_message, entries),
-            keys=() if partial else convert.public_keys(self._keys),
-            partial=partial,
-        )
-        return pb.WatchResponse(snapshot=snapshot).SerializeToString()
-
-    def _encode(self, event: FeedEvent) -> bytes:
-        event.wire = self._message(event).SerializeToString()
-        return event.wire
-
-    def _message(self, event: FeedEvent) -> pb.WatchResponse:
-        if event.revocation is not None:
-            return pb.WatchResponse(revocation=convert.revocation_message(event.revocation))
-        if event.heartbeat_at is not None:
-            beat = pb.Heartbeat(revision=event.revision, server_time=convert.timestamp(event.heartbeat_at))
-            return pb.WatchResponse(heartbeat=beat)
+    def _encode_keys(self) -> bytes:
         keys = resources.KeySet(keys=convert.public_keys(self._keys), jwks=self._keys.jwks)
-        return pb.WatchResponse(key_set=keys)
+        return pb.WatchResponse(key_set=keys).SerializeToString()
+
+    def _encode_beat(self, newest: Beat, is_first: bool) -> Iterator[bytes]:
+        """The newest heartbeat, unless it is not true any more; for a new follower one of now, to measure from."""
+        now = self._tail.beat()
+        if now is None:
+            return
+        if is_first:
+            yield _encode_beat(now)
+            return
+        if self._beat[0] is not newest:
+            self._beat = (newest, _encode_beat(newest))
+        yield self._beat[1]
+
+
+def _encode_revocations(messages: list[resources.Revocation]) -> bytes:
+    if len(messages) == 1:
+        return pb.WatchResponse(revocation=messages[0]).SerializeToString()
+    batch = pb.RevocationBatch(revocations=messages)
+    return pb.WatchResponse(revocation_batch=batch).SerializeToString()
+
+
+def _encode_beat(beat: Beat) -> bytes:
+    message = pb.Heartbeat(revision=beat.revision, server_time=convert.timestamp(beat.sent_at))
+    return pb.WatchResponse(heartbeat=message).SerializeToString()

@@ -772,6 +772,7 @@ class WatchResponse(_message.Message):
     REVOCATION_FIELD_NUMBER: _builtins.int
     KEY_SET_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
+    REVOCATION_BATCH_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def snapshot(self) -> Global___Snapshot:
         """Replaces all the caller knew."""
@@ -788,6 +789,10 @@ class WatchResponse(_message.Message):
     def heartbeat(self) -> Global___Heartbeat:
         """All is well and nothing is missing up to this revision."""
 
+    @_builtins.property
+    def revocation_batch(self) -> Global___RevocationBatch:
+        """Several more revocations, in order: what came while the stream was busy."""
+
     def __init__(
         self,
         *,
@@ -795,16 +800,41 @@ class WatchResponse(_message.Message):
         revocation: _resources_pb2.Revocation | None = ...,
         key_set: _resources_pb2.KeySet | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
+        revocation_batch: Global___RevocationBatch | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "key_set", b"key_set", "revocation", b"revocation", "snapshot", b"snapshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "key_set", b"key_set", "revocation", b"revocation", "revocation_batch", b"revocation_batch", "snapshot", b"snapshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "key_set", b"key_set", "revocation", b"revocation", "snapshot", b"snapshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "heartbeat", b"heartbeat", "key_set", b"key_set", "revocation", b"revocation", "revocation_batch", b"revocation_batch", "snapshot", b"snapshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["snapshot", "revocation", "key_set", "heartbeat"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["snapshot", "revocation", "key_set", "heartbeat", "revocation_batch"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___WatchResponse: _TypeAlias = WatchResponse  # noqa: Y015
+
+@_typing.final
+class RevocationBatch(_message.Message):
+    """RevocationBatch is a run of entries of the log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVOCATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def revocations(self) -> _containers.RepeatedCompositeFieldContainer[_resources_pb2.Revocation]:
+        """The entries, each revision one more than the last."""
+
+    def __init__(
+        self,
+        *,
+        revocations: _abc.Iterable[_resources_pb2.Revocation] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revocations", b"revocations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevocationBatch: _TypeAlias = RevocationBatch  # noqa: Y015
 
 @_typing.final
 class Snapshot(_message.Message):

@@ -164,9 +164,9 @@ class AuthServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Watch streams the revocation log: a snapshot (unless the server still holds every entry after `from_revision`),
-        then each revocation in order and each change of the key set, and a heartbeat every second while the instance's
-        own view is fresh. Caller: `introspect`.
+        """Watch streams the revocation log: a snapshot (or, where the server still holds every entry after `from_revision`,
+        the key set alone), then each revocation in order and each change of the key set, and a heartbeat every second
+        while the instance's own view is fresh. Caller: `introspect`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

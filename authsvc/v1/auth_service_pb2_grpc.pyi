@@ -75,9 +75,9 @@ class AuthServiceStub:
     GetKeySet: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.GetKeySetRequest, _auth_service_pb2.GetKeySetResponse]
     """GetKeySet returns the public keys that access tokens are verified with. Public."""
     Watch: _grpc.UnaryStreamMultiCallable[_auth_service_pb2.WatchRequest, _auth_service_pb2.WatchResponse]
-    """Watch streams the revocation log: a snapshot (unless the server still holds every entry after `from_revision`),
-    then each revocation in order and each change of the key set, and a heartbeat every second while the instance's
-    own view is fresh. Caller: `introspect`.
+    """Watch streams the revocation log: a snapshot (or, where the server still holds every entry after `from_revision`,
+    the key set alone), then each revocation in order and each change of the key set, and a heartbeat every second
+    while the instance's own view is fresh. Caller: `introspect`.
     """
 
 @_typing.type_check_only
@@ -119,9 +119,9 @@ class AuthServiceAsyncStub(AuthServiceStub):
     GetKeySet: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetKeySetRequest, _auth_service_pb2.GetKeySetResponse]  # type: ignore[assignment]
     """GetKeySet returns the public keys that access tokens are verified with. Public."""
     Watch: _aio.UnaryStreamMultiCallable[_auth_service_pb2.WatchRequest, _auth_service_pb2.WatchResponse]  # type: ignore[assignment]
-    """Watch streams the revocation log: a snapshot (unless the server still holds every entry after `from_revision`),
-    then each revocation in order and each change of the key set, and a heartbeat every second while the instance's
-    own view is fresh. Caller: `introspect`.
+    """Watch streams the revocation log: a snapshot (or, where the server still holds every entry after `from_revision`,
+    the key set alone), then each revocation in order and each change of the key set, and a heartbeat every second
+    while the instance's own view is fresh. Caller: `introspect`.
     """
 
 class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -220,9 +220,9 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _auth_service_pb2.WatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_auth_service_pb2.WatchResponse], _abc.AsyncIterator[_auth_service_pb2.WatchResponse]]:
-        """Watch streams the revocation log: a snapshot (unless the server still holds every entry after `from_revision`),
-        then each revocation in order and each change of the key set, and a heartbeat every second while the instance's
-        own view is fresh. Caller: `introspect`.
+        """Watch streams the revocation log: a snapshot (or, where the server still holds every entry after `from_revision`,
+        the key set alone), then each revocation in order and each change of the key set, and a heartbeat every second
+        while the instance's own view is fresh. Caller: `introspect`.
         """
 
 def add_AuthServiceServicer_to_server(servicer: AuthServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

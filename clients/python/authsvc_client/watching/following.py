@@ -4,7 +4,7 @@ No transport here; `watcher` and `watcher_thread` read the stream. The position 
 begins where the last one ended, every revision follows the one before, and a heartbeat names the last.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 from typing import Final
 
@@ -75,7 +75,9 @@ class Following:
                 self._beat(message.heartbeat)
                 return True
             case "revocation":
-                self._advance(message.revocation)
+                self._advance((message.revocation,))
+            case "revocation_batch":
+                self._advance(message.revocation_batch.revocations)
             case "snapshot":
                 self._restart(message.snapshot)
             case "key_set":
@@ -90,11 +92,15 @@ class Following:
             for verifier in self._verifiers:
                 verifier.use_keys(key_set)
 
-    def _advance(self, message: resources.Revocation) -> None:
-        if message.revision > self._position + 1:
-            raise OutOfStep
-        self.revocations.apply(_revocations((message,)))
-        self._move(max(message.revision, self._position))
+    def _advance(self, messages: Sequence[resources.Revocation]) -> None:
+        position = self._position
+        for message in messages:
+            if message.revision > position + 1:
+                raise OutOfStep
+            position = max(position, message.revision)
+        self.revocations.apply(_revocations(messages))
+        self._position = position
+        self.revocations.reach(position)
 
     def _restart(self, snapshot: pb.Snapshot) -> None:
         # What is revoked counts before the snapshot is complete; only the position has to wait.
@@ -112,10 +118,6 @@ class Following:
             raise OutOfStep
         self.revocations.heard(delay_ms)
         self.revocations.forget_expired()
-
-    def _move(self, revision: int) -> None:
-        self._position = revision
-        self.revocations.reach(revision)
 
     def _delay_ms(self, sent_at: int) -> int:
         """How much longer this heartbeat was on its way than the fastest of the stream.
