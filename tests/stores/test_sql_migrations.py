@@ -70,6 +70,11 @@ async def sqlite_catalogue(url: str) -> list[str]:
     )
 
 
+def modes(directory: Path) -> dict[str, int]:
+    """The files of a directory and who may do what with them."""
+    return {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
+
+
 async def tables(url: str) -> set[str]:
     """The names of all tables."""
     async with connected(url) as connection:
@@ -171,6 +176,23 @@ async def test_odd_path(tmp_path: Path) -> None:
     await upgrade_to_head(url)
 
     assert await is_at_head(url)
+
+
+async def test_nobody_else_may_read(empty_sqlite_url: str, tmp_path: Path) -> None:
+    """A SQLite file, and what SQLite puts beside it, is for its owner alone."""
+    await upgrade_to_head(empty_sqlite_url)
+    stores = open_stores(empty_sqlite_url)
+    await add_user(stores)
+
+    assert modes(tmp_path) == dict.fromkeys(["authsvc.db", "authsvc.db-wal", "authsvc.db-shm"], 0o600)
+    await stores.close()
+
+
+async def test_looking_changes_nothing(empty_sqlite_url: str, tmp_path: Path) -> None:
+    """To ask whether a database is up to date does not create it."""
+    assert not await is_at_head(empty_sqlite_url)
+
+    assert modes(tmp_path) == {}
 
 
 async def test_nowhere(tmp_path: Path) -> None:

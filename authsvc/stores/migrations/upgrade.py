@@ -10,7 +10,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, text
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authsvc.core.clock import MINUTE
@@ -27,6 +27,7 @@ async def upgrade_to_head(database_url: str) -> None:
     engine = _open_engine(database_url)
     try:
         with translated():
+            _create_file(address.parse(database_url))
             async with engine.begin() as connection:
                 if connection.dialect.name == "postgresql":
                     await connection.execute(_LOCK)
@@ -36,7 +37,9 @@ async def upgrade_to_head(database_url: str) -> None:
 
 
 async def is_at_head(database_url: str) -> bool:
-    """Say whether the schema is the one this version of the service needs. Changes nothing."""
+    """Say whether the schema is the one this version of the service needs. Changes nothing, makes no file."""
+    if not _may_exist(address.parse(database_url)):
+        return False
     engine = _open_engine(database_url)
     try:
         with translated():
@@ -54,6 +57,16 @@ def _open_engine(database_url: str) -> AsyncEngine:
     from authsvc.stores.sql import postgresql  # asyncpg is installed only where it is used
 
     return postgresql.open_engine(url, 1, _LIMITS)
+
+
+def _create_file(url: URL) -> None:
+    """Create a SQLite file that nobody else may read, before SQLite creates one that all may."""
+    if not address.is_postgresql(url):
+        address.file(url).touch(mode=0o600)
+
+
+def _may_exist(url: URL) -> bool:
+    return address.is_postgresql(url) or address.file(url).exists()
 
 
 def _upgrade(connection: Connection) -> None:
