@@ -227,3 +227,10 @@ async def service_on_each(database_url: str, valkey: EmbeddedValkey) -> AsyncIte
     """An instance on Valkey and each database in turn."""
     async with run_service(database_url, valkey.url) as running:
         yield running
+
+
+@pytest.fixture
+async def service_on_own(sqlite_url: str, own_valkey: EmbeddedValkey) -> AsyncIterator[Service]:
+    """An instance on SQLite and a Valkey of its own, to be mistreated."""
+    async with run_service(sqlite_url, own_valkey.url) as running:
+        yield running

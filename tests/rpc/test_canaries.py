@@ -131,7 +131,7 @@ async def test_typed_name_is_not_kept(service: Service, log: io.StringIO) -> Non
     await outcome(service.auth.Login(request, metadata=service.by("web")))
 
     rows = await service.app.stores.database.read(select(audit_events))
-    assert [row.event for row in rows][-1] == "login.failed"
+    assert "login.failed" in rows[-1]
     assert CANARY not in str(rows) + log.getvalue()
 
 
