@@ -25,7 +25,7 @@ def read_page_token(token: str, parts: int) -> tuple[str, ...]:
     """Return the place in a token. Raises InvalidRequest for anything that `page_token` did not make."""
     try:
         place = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
-    except ValueError:
+    except (ValueError, RecursionError):
         place = None
     if not isinstance(place, list) or len(place) != parts or not all(isinstance(part, str) for part in place):
         raise InvalidRequest(("page_token", "is not one that this service gave"))
