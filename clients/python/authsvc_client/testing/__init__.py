@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from authsvc_client.testing.fake.records import Lifetimes
-    from authsvc_client.testing.fake.server import FakeAuthService
+    from authsvc_client.testing.fake.server import PASSWORD, FakeAuthService
     from authsvc_client.testing.minting import TokenMinter, bearer
     from authsvc_client.testing.movable_clock import MovableClock
 
 # Opened when first asked for: pytest imports this package at every start, wherever authsvc is installed.
 _DOORS = {
+    "PASSWORD": "fake.server",
     "FakeAuthService": "fake.server",
     "Lifetimes": "fake.records",
     "MovableClock": "movable_clock",
@@ -25,7 +26,7 @@ _DOORS = {
     "bearer": "minting",
 }
 
-__all__ = ["FakeAuthService", "Lifetimes", "MovableClock", "TokenMinter", "bearer"]
+__all__ = ["PASSWORD", "FakeAuthService", "Lifetimes", "MovableClock", "TokenMinter", "bearer"]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ from authsvc_client.testing.movable_clock import MovableClock
 
 CLIENT_ID: Final = "app"
 PASSWORD: Final = "a long enough pass phrase"
+"""The password of users who were added without one."""
 PERMISSIONS: Final = frozenset({"login", "introspect"})
 # Every open Watch occupies a thread; they are made when they are needed.
 _THREADS: Final = 256
