@@ -1,45 +1,52 @@
-"""Owns when followers are served: together, in rounds, so that many of them cannot take the instance from its callers.
+"""Owns when followers are served: in rounds, so that many of them cannot take the instance from its callers.
 
 Leaves what they are sent to `watch`. After a quiet time a round begins at once. Rounds that follow one another keep a
-distance that grows with the number of followers; what comes in between goes out together in the next.
+distance that grows with the number of followers; what comes in between goes out together in the next. Within a round a
+few followers at a time have their turn, and calls that wait have theirs in between.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+
+from authsvc.core.feed import Feed
 
 # Serving a follower costs about 0.1 ms of CPU, so rounds take at most 40 % of one core: 1,000 followers, 4 a second.
 GAP_SECONDS_EACH = 0.000_25
 LONGEST_GAP_SECONDS = 0.5
+AT_A_TIME = 25
 
 
 class Rounds:
-    """Rounds of one instance, on one event loop."""
+    """The rounds of one feed, on one event loop."""
 
-    def __init__(self) -> None:
-        self._followers = 0
-        self._not_before = 0.0
-        self._coming: asyncio.Future[None] | None = None
-
-    @contextmanager
-    def follower(self) -> Iterator[None]:
-        """Count one more follower while the block runs."""
-        self._followers += 1
-        try:
-            yield
-        finally:
-            self._followers -= 1
+    def __init__(self, feed: Feed) -> None:
+        self._feed = feed
+        self._waiting: list[asyncio.Future[None]] = []
+        self._calling: asyncio.Task[None] | None = None
 
     async def next(self) -> None:
-        """Return when the next round begins."""
-        if self._coming is None:
-            loop = asyncio.get_running_loop()
-            self._coming = loop.create_future()
-            loop.call_at(self._not_before, self._begin, loop, self._coming)
-        await asyncio.shield(self._coming)
+        """Return, when there is something new, as the caller's turn comes. Call only when up to date with the feed."""
+        if self._calling is None:
+            self._calling = asyncio.create_task(self._call())
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        await turn
 
-    def _begin(self, loop: asyncio.AbstractEventLoop, coming: asyncio.Future[None]) -> None:
-        self._coming = None
-        gap = min(LONGEST_GAP_SECONDS, self._followers * GAP_SECONDS_EACH)
-        self._not_before = loop.time() + gap
-        coming.set_result(None)
+    async def _call(self) -> None:
+        """Serve those who wait whenever the feed moves, until it closes."""
+        clock = asyncio.get_running_loop().time
+        while not self._feed.closed:
+            await self._feed.changed(self._feed.end, self._feed.beat)
+            began = clock()
+            served = await self._serve()
+            gap = min(LONGEST_GAP_SECONDS, served * GAP_SECONDS_EACH)
+            await asyncio.sleep(max(0, began + gap - clock()))
+        await self._serve()
+
+    async def _serve(self) -> int:
+        waiting, self._waiting = self._waiting, []
+        for first in range(0, len(waiting), AT_A_TIME):
+            for turn in waiting[first : first + AT_A_TIME]:
+                if not turn.done():  # a follower may have gone
+                    turn.set_result(None)
+            await asyncio.sleep(0)
+        return len(waiting)

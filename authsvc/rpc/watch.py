@@ -31,17 +31,12 @@ class Watchers:
         self._tail = services.tail
         self._keys = services.keys
         self._snapshots = Snapshots(services)
-        self._rounds = Rounds()
+        self._rounds = Rounds(services.feed)
         self._batch: tuple[int, int, Sequence[bytes]] = (0, 0, ())
         self._beat: tuple[Beat, bytes] = (Beat(0, 0), b"")
 
     async def follow(self, from_revision: int) -> AsyncIterator[bytes]:
         """Yield encoded WatchResponses: a snapshot or else the key set, then every event as it comes."""
-        with self._rounds.follower():
-            async for message in self._follow(from_revision):
-                yield message
-
-    async def _follow(self, from_revision: int) -> AsyncIterator[bytes]:
         place = await self._resume(from_revision)
         beat: Beat | None = None
         if place is not None:
@@ -62,7 +57,6 @@ class Watchers:
                 for message in self._encode_beat(beat, is_first):
                     yield message
             else:
-                await self._feed.changed(place, beat)
                 await self._rounds.next()
 
     async def _resume(self, from_revision: int) -> int | None:
