@@ -4,7 +4,7 @@ A caller is a client (by its key), a user (by an access or session token), or no
 all of them are held in memory and read anew when the log says that they changed, so that knowing a client costs no I/O.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from authsvc.core.clock import Clock
 from authsvc.core.contracts import ClientStore
@@ -23,6 +23,13 @@ class Caller:
     client_id: str = ""
     user_id: str = ""
     session_id: str = ""
+    sees_usernames: bool = field(init=False)
+    """Whether the caller may see whose session any session is: a client with `login`, an admin."""
+
+    def __post_init__(self) -> None:
+        # Once per caller, not once per session shown.
+        sees = Permission.LOGIN in self.permissions or Permission.ADMIN in self.permissions
+        object.__setattr__(self, "sees_usernames", sees)
 
     def has(self, permission: Permission) -> bool:
         """Whether the caller is a client with this permission."""
@@ -45,11 +52,7 @@ class Caller:
 
     def may_see_username(self, session: Session) -> bool:
         """Whether the caller may see whose session it is: the user, a client with `login`, an admin."""
-        return (
-            Permission.LOGIN in self.permissions
-            or Permission.ADMIN in self.permissions
-            or self.user_id == session.user_id
-        )
+        return self.sees_usernames or self.user_id == session.user_id
 
 
 NOBODY = Caller()

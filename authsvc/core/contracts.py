@@ -8,7 +8,7 @@ Ids of users and sessions are UUID texts; anything else is unknown, never an err
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from authsvc.core.model import (
     AuditEvent,
@@ -231,11 +231,10 @@ class CachedSession:
     flushed_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class CacheAnswer:
+class CacheAnswer(NamedTuple):
     """A cached session found live: its body, its (perhaps moved) idle deadline, whether SQL is due to hear of it."""
 
-    body: bytes = field(repr=False)
+    body: bytes
     idle_expires_at: int
     flush_due: bool
 

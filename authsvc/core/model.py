@@ -100,7 +100,7 @@ class ClientKey:
     expires_at: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: core.cached_sessions fills it in one go
 class Session:
     """One login of one user through one client.
 

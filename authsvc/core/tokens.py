@@ -4,9 +4,10 @@
     atc_<base64url(key id 1 | secret 32 | MAC 9)>                                     client key
     atr_<base64url(key id 1 | session id 16 | generation 5 | secret 32 | MAC 9)>      refresh token
 
-The prefix lets secret scanners find a leaked token. The secret is 256 random bits. The MAC (HMAC-SHA256, cut to 72
-bits, over prefix and body) lets a text that this deployment never minted be refused before any I/O; it is a filter
-against floods, not the proof: that is the secret, of which only the SHA-256 of the whole text is ever stored.
+The prefix lets secret scanners find a leaked token. The secret is 256 random bits. The MAC (keyed BLAKE2b of 72 bits,
+RFC 7693 §2.9, personalised by the prefix) lets a text that this deployment never minted be refused before any I/O; it
+is a filter against floods, not the proof: that is the secret, of which only the SHA-256 of the whole text is ever
+stored. Two tokens are recognised on every validation, so it is done in few steps: BLAKE2b costs a third of HMAC here.
 """
 
 import binascii
@@ -25,24 +26,25 @@ SECRET_BYTES = 32
 _MAC_BYTES = 9
 _GENERATION_BYTES = 5
 _REFRESH_SECRET_START = 1 + 16 + _GENERATION_BYTES
-_TO_BASE64 = str.maketrans("-_", "+/")
+_PREFIX_LENGTH = 4
+# Between base64url and base64. The way back makes what is base64 alone, and padding, characters of neither.
+_TO_BASE64URL = bytes.maketrans(b"+/", b"-_")
+_TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 
 class Kind(Enum):
     """The kinds of opaque token, by prefix."""
 
-    SESSION = "ats_"
-    REFRESH = "atr_"
-    CLIENT_KEY = "atc_"
+    SESSION = "ats_", 1
+    REFRESH = "atr_", _REFRESH_SECRET_START
+    CLIENT_KEY = "atc_", 1
 
-
-_BODY_BYTES = {
-    Kind.SESSION: 1 + SECRET_BYTES + _MAC_BYTES,
-    Kind.CLIENT_KEY: 1 + SECRET_BYTES + _MAC_BYTES,
-    Kind.REFRESH: _REFRESH_SECRET_START + SECRET_BYTES + _MAC_BYTES,
-}
-# Every body is a multiple of three bytes: base64 has no padding and no spare bits, so each token has one spelling.
-_TEXT_LENGTH = {kind: 4 + size // 3 * 4 for kind, size in _BODY_BYTES.items()}
+    def __init__(self, prefix: str, secret_start: int) -> None:
+        self.prefix = prefix
+        self.person = prefix.encode()
+        # Every body is a multiple of three bytes: base64 has no padding and no spare bits, so each token has one
+        # spelling.
+        self.text_length = _PREFIX_LENGTH + (secret_start + SECRET_BYTES + _MAC_BYTES) // 3 * 4
 
 
 class TokenNotOurs(Exception):
@@ -91,7 +93,7 @@ class TokenMint:
     def hash_of(self, kind: Kind, text: str) -> bytes:
         """Return the hash of a token of this kind. Raises TokenNotOurs."""
         self._open(kind, text)
-        return hashlib.sha256(text.encode()).digest()
+        return _hash(text)
 
     def read_refresh(self, text: str) -> RefreshToken:
         """Return what a refresh token says. Raises TokenNotOurs."""
@@ -100,44 +102,39 @@ class TokenMint:
             session_id=str(UUID(bytes=body[1:17])),
             generation=int.from_bytes(body[17:_REFRESH_SECRET_START], "big"),
             secret=body[_REFRESH_SECRET_START:-_MAC_BYTES],
-            token_hash=hashlib.sha256(text.encode()).digest(),
+            token_hash=_hash(text),
         )
 
     def _mint(self, kind: Kind, content: bytes) -> Minted:
         body = bytes([self._current]) + content
         body += _mac(self._mac_keys[self._current], kind, body)
-        text = kind.value + binascii.b2a_base64(body, newline=False).decode().translate(_FROM_BASE64)
-        return Minted(text, hashlib.sha256(text.encode()).digest())
+        text = kind.prefix + binascii.b2a_base64(body, newline=False).translate(_TO_BASE64URL).decode()
+        return Minted(text, _hash(text))
 
     def _open(self, kind: Kind, text: str) -> bytes:
-        if len(text) != _TEXT_LENGTH[kind] or not text.startswith(kind.value):
+        if len(text) != kind.text_length or not text.startswith(kind.prefix):
             raise TokenNotOurs
-        body = _decode(text[4:])
+        try:
+            body = binascii.a2b_base64(text[_PREFIX_LENGTH:].encode().translate(_TO_BASE64), strict_mode=True)
+        except ValueError:
+            raise TokenNotOurs from None
         key = self._mac_keys.get(body[0])
         if key is None or not hmac.compare_digest(_mac(key, kind, body[:-_MAC_BYTES]), body[-_MAC_BYTES:]):
             raise TokenNotOurs
         return body
 
 
-_FROM_BASE64 = str.maketrans("+/", "-_")
-
-
 def kind_of(text: str) -> Kind | None:
     """Return the kind that the prefix claims, None for anything else (a JWT, say). Proves nothing."""
-    return _KIND_BY_PREFIX.get(text[:4])
+    return _KIND_BY_PREFIX.get(text[:_PREFIX_LENGTH])
 
 
-_KIND_BY_PREFIX = {kind.value: kind for kind in Kind}
-
-
-def _decode(text: str) -> bytes:
-    if "+" in text or "/" in text:
-        raise TokenNotOurs
-    try:
-        return binascii.a2b_base64(text.translate(_TO_BASE64), strict_mode=True)
-    except ValueError:
-        raise TokenNotOurs from None
+_KIND_BY_PREFIX = {kind.prefix: kind for kind in Kind}
 
 
 def _mac(key: bytes, kind: Kind, content: bytes) -> bytes:
-    return hmac.digest(key, kind.value.encode() + content, "sha256")[:_MAC_BYTES]
+    return hashlib.blake2b(content, digest_size=_MAC_BYTES, key=key, person=kind.person).digest()
+
+
+def _hash(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()

@@ -10,7 +10,7 @@ whoever comes on top of that is refused at once, so that a cold cache cannot dro
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from authsvc.core.cached_sessions import from_cache, to_cache
 from authsvc.core.clock import SECOND, Clock
@@ -33,8 +33,7 @@ SQL_READS_WAITING = 512
 PAUSE = 5 * SECOND
 
 
-@dataclass(frozen=True, slots=True)
-class LiveSession:
+class LiveSession(NamedTuple):
     """An active session and its idle deadline as of this validation."""
 
     session: Session

@@ -51,10 +51,7 @@ class AuthServicer:
     ) -> pb.ValidateSessionResponse:
         token = requests.check_session_token(request.session_token)
         live = await self._services.validator.validate(token)
-        return pb.ValidateSessionResponse(
-            session=convert.session_message(live.session, call.caller, live.idle_expires_at),
-            revision=self._services.view.revision,
-        )
+        return convert.validate_response(live, call.caller, self._services.view.revision)
 
     async def BatchValidateSessions(
         self, request: pb.BatchValidateSessionsRequest, call: Call
@@ -84,9 +81,7 @@ class AuthServicer:
             call.caller, request.user_id, request.page_size, request.page_token, request.include_ended
         )
         current = call.caller.session_id
-        sessions = [
-            convert.session_message(each, call.caller, None, each.id == current) for each in page.sessions
-        ]
+        sessions = [convert.session_message(each, call.caller, each.id == current) for each in page.sessions]
         return pb.ListSessionsResponse(sessions=sessions, next_page_token=page.next_page_token)
 
     async def GetKeySet(self, request: pb.GetKeySetRequest, call: Call) -> pb.GetKeySetResponse:

@@ -27,11 +27,11 @@ class Observe:
 
     def wrap(self, handler: Handler, method: Method) -> Handler:
         """Return the handler to use instead."""
-        begin, end = self._metrics.of(method.name)
+        numbers = self._metrics.of(method.name)
         quiet = method.row.quiet
 
         async def observed(request: Any, call: Call) -> Any:
-            begin()
+            numbers.started += 1
             started = perf_counter()
             code = "UNKNOWN"
             try:
@@ -47,7 +47,7 @@ class Observe:
                 code = "CANCELLED"
                 raise
             finally:
-                end(code, perf_counter() - started)
+                numbers.end(code, perf_counter() - started)
                 if code == "OK" and not quiet:
                     self._write(method, call, code, started, "")
 
