@@ -1,7 +1,9 @@
 """Session tokens are checked at authsvc, many in one call, and each caller gets the answer to its own question."""
 
 import asyncio
+import os
 import random
+import sys
 from collections.abc import AsyncIterator
 
 import grpc
@@ -9,7 +11,7 @@ import grpc.aio
 import pytest
 
 from authsvc.v1 import auth_service_pb2 as pb
-from authsvc_client import RemoteChecks, SyncRemoteChecks
+from authsvc_client import PlaintextRefused, RemoteChecks, SyncRemoteChecks
 from authsvc_client.guarding.refusals import Refused
 from tests.client.guarding.guarded import (
     KINDS,
@@ -310,3 +312,41 @@ async def test_cancelled_callers_leave_nothing_behind(
     answer = await guarded.unary("Unary", bearer(session_token(8)))
 
     assert answer == b"user-8"
+
+
+_FORKING = """
+import os, sys
+from authsvc_client import SyncRemoteChecks
+from tests.client.guarding.guarded import session_token
+
+checks = SyncRemoteChecks(sys.argv[1], "key", timeout_ms=10_000)
+checks._line().batches._lock.acquire()  # as if another thread were just asking
+child = os.fork()
+if child == 0:
+    os._exit(0 if checks.validate(session_token(7)).user_id == "user-7" else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+async def test_a_forked_process_asks_for_itself(counting: tuple[Counting, str]) -> None:
+    """Checks made before a fork work in the child, whatever the parent's threads were doing at that moment."""
+    command = [sys.executable, "-c", _FORKING, counting[1]]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(["clients/python", "."]),
+        "GRPC_VERBOSITY": "NONE",
+    }
+
+    process = await asyncio.create_subprocess_exec(*command, env=environment)
+
+    async with asyncio.timeout(30):
+        assert await process.wait() == 0
+
+
+def test_a_key_does_not_travel_in_the_open() -> None:
+    """A key is not sent over plaintext to another host unless that was said to be meant."""
+    with pytest.raises(PlaintextRefused):
+        SyncRemoteChecks("auth.example.com:80", "key")
+    with pytest.raises(PlaintextRefused):
+        RemoteChecks("auth.example.com:80", "key")
+    SyncRemoteChecks("auth.example.com:80", "key", unsafe_plaintext=True)

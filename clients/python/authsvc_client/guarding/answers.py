@@ -21,7 +21,9 @@ from authsvc_client.guarding.principal import Principal
 from authsvc_client.guarding.refusals import Refused, reason_in
 
 BATCH_LIMIT: Final = 256
-GATHER_MS: Final = 5
+GATHER_MS: Final = 20
+# No more callers within this: whoever was going to come has come.
+QUIET_MS: Final = 1
 TIMEOUT_MS: Final = 1_000
 MAX_REUSE_MS: Final = 5_000
 # Batches under way at once, and questions that are asked alone because they want a revision of their own.

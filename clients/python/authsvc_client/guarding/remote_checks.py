@@ -1,13 +1,14 @@
 """Owns asking authsvc about tokens from asyncio, many in one call. Leaves reading the answers to `answers`.
 
-All that arrive in a tick of the loop share one `BatchValidateSessions`. Alone, a question waits for nothing; under load
-the next batch is held back until `gather_ms` after the last one left, which is what makes batches large: calls reach a
-server one by one. A question that wants a revision is asked alone, so that it cannot make others wait.
+All that arrive in a tick of the loop share one `BatchValidateSessions`. A caller that comes alone waits for nothing.
+Where many come, a batch is held open for as long as more keep coming, `gather_ms` at most: gRPC hands calls to a server
+one by one, so without that there would be two or three in a batch. A question that wants a revision is asked alone, so
+that it cannot make others wait.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import grpc.aio
@@ -18,6 +19,8 @@ from authsvc_client.guarding import answers
 from authsvc_client.guarding.principal import Principal
 from authsvc_client.guarding.refusals import Refused
 from authsvc_client.watching.channels import Credential, caller_metadata, open_channel
+
+_QUIET_S: Final = answers.QUIET_MS / 1000
 
 _Ask = Callable[[Sequence[str], int], Awaitable[list[Principal | None]]]
 
@@ -136,7 +139,7 @@ class Batches:
         self._gather = gather_ms / 1000
         self._open: dict[str, list[asyncio.Future[Principal | None]]] = {}
         self._due: asyncio.Handle | None = None
-        self._last_sent = float("-inf")
+        self._last_size = 0
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def ask(self, token: str) -> Principal | None:
@@ -153,8 +156,18 @@ class Batches:
         return await future
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
-        wait = self._last_sent + self._gather - loop.time()
-        self._due = loop.call_soon(self._send) if wait <= 0 else loop.call_later(wait, self._send)
+        """Send in the next tick if callers come one at a time; else gather for as long as more keep coming."""
+        if self._under_way or self._last_size > 1:
+            self._due = loop.call_later(_QUIET_S, self._gather_on, loop.time() + self._gather, 0)
+        else:
+            self._due = loop.call_soon(self._send)
+
+    def _gather_on(self, until: float, size: int) -> None:
+        loop = asyncio.get_running_loop()
+        if len(self._open) > size and loop.time() < until:
+            self._due = loop.call_later(_QUIET_S, self._gather_on, until, len(self._open))
+        else:
+            self._send()
 
     def _send(self) -> None:
         if self._due is not None:
@@ -163,7 +176,7 @@ class Batches:
         if not self._open or len(self._under_way) >= answers.MAX_UNDER_WAY:
             return  # What is open is sent when one of those under way has ended.
         batch, self._open = self._open, {}
-        self._last_sent = asyncio.get_running_loop().time()
+        self._last_size = len(batch)
         task = asyncio.create_task(self._run(batch))
         self._under_way.add(task)
         task.add_done_callback(self._done)

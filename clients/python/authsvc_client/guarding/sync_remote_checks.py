@@ -1,10 +1,12 @@
 """Owns asking authsvc about tokens from threads, many in one call. Leaves reading the answers to `answers`.
 
-The first thread to bring a question opens a batch and leads it: it waits until `gather_ms` after the last batch left
-(alone, not at all), asks for all who joined meanwhile, and hands out the answers. So there is no thread of our own to
-start, to stop, or to lose in a fork. The lock is held for a few operations on a dictionary, never while asking.
+The first thread to bring a question opens a batch and leads it: it waits for as long as others keep joining,
+`gather_ms` at most (and not at all where callers come one at a time), asks for all of them, and hands out the answers.
+So there is no thread of our own to start, to stop, or to lose in a fork. The lock is held for a few operations on a
+dictionary, never while asking. A process that was forked off begins with a channel and batches of its own.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from threading import Event, Lock, Semaphore
 from typing import Any
@@ -16,7 +18,13 @@ from authsvc_client.clock import Clock, monotonic_clock
 from authsvc_client.guarding import answers
 from authsvc_client.guarding.principal import Principal
 from authsvc_client.guarding.refusals import Refused
-from authsvc_client.watching.channels import Credential, caller_metadata, open_channel_sync
+from authsvc_client.watching.channels import (
+    Credential,
+    PlaintextRefused,
+    caller_metadata,
+    is_on_this_host,
+    open_channel_sync,
+)
 
 _Ask = Callable[[Sequence[str], int], list[Principal | None]]
 
@@ -40,23 +48,22 @@ class SyncRemoteChecks:
         """Raises PlaintextRefused; ValueError for a batch of none or of more than 256, for `reuse_ms` above 5 s."""
         if not 1 <= batch_limit <= answers.BATCH_LIMIT:
             raise ValueError(f"a batch holds 1 to {answers.BATCH_LIMIT} tokens")
-        self._owned = (
-            open_channel_sync(server, tls, unsafe_plaintext=unsafe_plaintext)
-            if isinstance(server, str)
-            else None
-        )
-        self._stub: Any = auth_service_pb2_grpc.AuthServiceStub(self._owned or server)  # type: ignore[arg-type]
+        if isinstance(server, str) and tls is None and not unsafe_plaintext and not is_on_this_host(server):
+            raise PlaintextRefused(server)
+        self._server = server
+        self._tls = tls
         self._credential = credential
         self._timeout = timeout_ms / 1000
         self._monotonic = monotonic
         self._recent = answers.RecentAnswers(reuse_ms, monotonic)
-        self._batches = SyncBatches(self._ask, batch_limit, gather_ms, timeout_ms, monotonic)
-        self._alone = Semaphore(answers.MAX_ALONE)
+        self._batching = (batch_limit, gather_ms, timeout_ms, monotonic)
+        self._lines: dict[int, _Line] = {}
 
     def close(self) -> None:
         """Close the channel, if it was opened here."""
-        if self._owned is not None:
-            self._owned.close()
+        line = self._lines.pop(os.getpid(), None)
+        if line is not None and line.channel is not self._server:
+            line.channel.close()
 
     def validate(self, token: str, *, min_revision: int = 0, may_reuse: bool = False) -> Principal:
         """Whom a session token speaks for. Raises Refused: not active, or not known just now."""
@@ -64,7 +71,7 @@ class SyncRemoteChecks:
         if may_reuse and (recent := self._recent.get(token)) is not None:
             return recent
         asked_at = self._monotonic()
-        principal = self._ask_alone(token, min_revision) if min_revision else self._batches.ask(token)
+        principal = self._ask_alone(token, min_revision) if min_revision else self._line().batches.ask(token)
         if principal is None:
             raise Refused("SESSION_NOT_ACTIVE")
         self._recent.keep(token, principal, asked_at)
@@ -73,27 +80,55 @@ class SyncRemoteChecks:
     def confirm(self, token: str, audience: str, *, min_revision: int = 0) -> None:
         """Return if an access token, already verified, is still good. Raises Refused: revoked, or not known."""
         request = answers.introspect_request(token, audience, min_revision)
-        if not self._call(self._stub.Introspect, request).active:
+        if not self._call("Introspect", request).active:
             raise Refused("ACCESS_TOKEN_REVOKED")
 
     def _ask_alone(self, token: str, min_revision: int) -> Principal | None:
-        if not self._alone.acquire(blocking=False):
+        alone = self._line().alone
+        if not alone.acquire(blocking=False):
             raise Refused("OVERLOADED")
         try:
             return self._ask([token], min_revision)[0]
         finally:
-            self._alone.release()
+            alone.release()
 
     def _ask(self, tokens: Sequence[str], min_revision: int) -> list[Principal | None]:
         request = answers.batch_request(tokens, min_revision)
-        response = self._call(self._stub.BatchValidateSessions, request)
+        response = self._call("BatchValidateSessions", request)
         return answers.principals(response, len(tokens))
 
-    def _call(self, method: Any, request: Any) -> Any:
+    def _call(self, name: str, request: Any) -> Any:
+        method = getattr(self._line().stub, name)
         try:
             return method(request, metadata=caller_metadata(self._credential), timeout=self._timeout)
         except grpc.RpcError as error:
             raise answers.not_answered(error) from None
+
+    def _line(self) -> "_Line":
+        """This process's own channel and batches."""
+        pid = os.getpid()
+        line = self._lines.get(pid)
+        if line is None:
+            # Two threads may come here at once; one of them finds the other's and drops its own, unused.
+            line = self._lines.setdefault(
+                pid, _Line(self._channel(), SyncBatches(self._ask, *self._batching))
+            )
+        return line
+
+    def _channel(self) -> grpc.Channel:
+        if not isinstance(self._server, str):
+            return self._server
+        return open_channel_sync(self._server, self._tls, unsafe_plaintext=True)
+
+
+class _Line:
+    """The way to authsvc of one process."""
+
+    def __init__(self, channel: grpc.Channel, batches: "SyncBatches") -> None:
+        self.channel = channel
+        self.stub: Any = auth_service_pb2_grpc.AuthServiceStub(channel)
+        self.batches = batches
+        self.alone = Semaphore(answers.MAX_ALONE)
 
 
 class SyncBatches:
@@ -107,7 +142,8 @@ class SyncBatches:
         self._monotonic = monotonic
         self._lock = Lock()
         self._open: _Batch | None = None
-        self._last_sent = -gather_ms
+        self._last_size = 0
+        self._under_way = 0
 
     def ask(self, token: str) -> Principal | None:
         """Whom the token speaks for; None if it is not active. Raises Refused."""
@@ -127,13 +163,13 @@ class SyncBatches:
         return batch.found[place]
 
     def _lead(self, batch: "_Batch") -> None:
-        wait_ms = self._last_sent + self._gather_ms - self._monotonic()
-        if wait_ms > 0:
-            batch.is_full.wait(wait_ms / 1000)
+        if self._under_way or self._last_size > 1:
+            self._gather(batch)
         with self._lock:
             if self._open is batch:
                 self._open = None
-            self._last_sent = self._monotonic()
+            self._last_size = len(batch.places)
+            self._under_way += 1
         try:
             batch.found = self._ask(list(batch.places), 0)
         except Refused as refused:
@@ -143,6 +179,16 @@ class SyncBatches:
             raise
         finally:
             batch.is_answered.set()
+            with self._lock:
+                self._under_way -= 1
+
+    def _gather(self, batch: "_Batch") -> None:
+        """Wait for as long as others keep joining."""
+        until, size = self._monotonic() + self._gather_ms, 0
+        while len(batch.places) > size and self._monotonic() < until:
+            size = len(batch.places)
+            if batch.is_full.wait(answers.QUIET_MS / 1000):
+                return
 
 
 class _Batch:
