@@ -21,6 +21,8 @@ OPTIONS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
 )
+# A proxy named in the environment would carry the plaintext elsewhere.
+_DIRECT: Final[Sequence[tuple[str, int]]] = (*OPTIONS, ("grpc.enable_http_proxy", 0))
 
 
 class PlaintextRefused(Exception):
@@ -37,7 +39,7 @@ def open_channel(
     if tls is not None:
         return grpc.aio.secure_channel(target, tls, OPTIONS)
     _check_plaintext(target, unsafe_plaintext)
-    return grpc.aio.insecure_channel(target, OPTIONS)
+    return grpc.aio.insecure_channel(target, _DIRECT)
 
 
 def open_channel_sync(
@@ -47,7 +49,7 @@ def open_channel_sync(
     if tls is not None:
         return grpc.secure_channel(target, tls, OPTIONS)
     _check_plaintext(target, unsafe_plaintext)
-    return grpc.insecure_channel(target, OPTIONS)
+    return grpc.insecure_channel(target, _DIRECT)
 
 
 def caller_metadata(credential: Credential) -> tuple[tuple[str, str], ...]:

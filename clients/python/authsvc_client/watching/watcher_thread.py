@@ -7,17 +7,16 @@ own; gRPC itself survives a fork only with GRPC_ENABLE_FORK_SUPPORT=1 in the env
 """
 
 import logging
-import os
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import Final, Self
-from weakref import WeakSet
 
 import grpc
 
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
 from authsvc_client.clock import monotonic_clock
+from authsvc_client.forking import tell_after_fork
 from authsvc_client.strict import KeySetRefused
 from authsvc_client.verifying import Revocations, Verifier
 from authsvc_client.watching.back_off import BackOff
@@ -56,6 +55,7 @@ class WatcherThread:
         self._run: _Run | None = None
         self._of_parents: list[_Run] = []
         verifier.on_unknown_key = self._want_key
+        tell_after_fork(self)
 
     @property
     def revocations(self) -> Revocations:
@@ -72,12 +72,10 @@ class WatcherThread:
         if self._run is None:
             channel = open_channel_sync(self.target, self._tls, unsafe_plaintext=self._unsafe_plaintext)
             self._run = _Run(self._following, channel, self._credential, self._key_fetch_ms)
-            _started.add(self)
 
     def stop(self) -> None:
         """End. It may be started again, and then resumes where it stood."""
         run, self._run = self._run, None
-        _started.discard(self)
         if run is not None:
             run.stop()
 
@@ -196,14 +194,3 @@ class _Run:
             _log.warning("the key set could not be fetched: %s", error.code().name)
         except KeySetRefused as error:
             _log.error("a key set was refused, the last one stays: %s", error)
-
-
-_started: WeakSet[WatcherThread] = WeakSet()
-
-
-def _after_fork() -> None:
-    for watcher in list(_started):
-        watcher.after_fork()
-
-
-os.register_at_fork(after_in_child=_after_fork)
