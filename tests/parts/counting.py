@@ -1,5 +1,6 @@
 """Counting what an instance asks of its stores: SQL statements as they are given, Valkey commands as it counts them."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -53,6 +54,12 @@ class Statements:
             return inner(*args, **named)
 
         return counted
+
+
+async def settled(service: Service) -> None:
+    """Wait until an instance that has just started has read its clients for the last time."""
+    await service.app._tail.poll()
+    await asyncio.gather(*(task for task in service.app._background if "_reload_clients" in repr(task)))
 
 
 async def commands(inside: "redis.asyncio.Redis") -> Counter[str]:
