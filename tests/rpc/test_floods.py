@@ -27,7 +27,7 @@ CHANCE = random.Random(20)
 def forged(kind: Kind, key_id: int) -> str:
     """A random token of the right form, that names the very secret in use."""
     body = bytes([key_id]) + CHANCE.randbytes(BODY_BYTES[kind] - 1)
-    return kind.value + base64.urlsafe_b64encode(body).decode()
+    return kind.prefix + base64.urlsafe_b64encode(body).decode()
 
 
 def many(kind: Kind, key_id: int, count: int) -> Iterator[str]:
@@ -35,7 +35,7 @@ def many(kind: Kind, key_id: int, count: int) -> Iterator[str]:
     chance = CHANCE.randbytes(count + BODY_BYTES[kind])
     for place in range(count):
         body = bytes([key_id]) + chance[place : place + BODY_BYTES[kind] - 1]
-        yield kind.value + base64.urlsafe_b64encode(body).decode()
+        yield kind.prefix + base64.urlsafe_b64encode(body).decode()
 
 
 @pytest.fixture
