@@ -16,9 +16,9 @@ from authsvc.core.clock import DAY, HOUR, MINUTE, SECOND
 from authsvc.core.secrets import DeploymentSecrets, SecretsUnusable
 
 _UNITS = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
-_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
-_HOST_AND_PORT = re.compile(r"([^:\s]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
-_METRICS_LISTEN = re.compile(r"([^:\s]*|\[[0-9A-Fa-f:.]+\]):\d{1,5}")
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
+_HOST_AND_PORT = re.compile(r"([^:\s]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
+_METRICS_LISTEN = re.compile(r"([^:\s]*|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}")
 
 
 def duration_ms(value: object) -> object:

@@ -61,10 +61,9 @@ def of_rule(error: Exception) -> CommandFailed:
 
 
 def _sentence(message: str, details: _Details, code: str) -> str:
-    """The message, each field it finds fault with, and in brackets the reason for scripts and searches."""
-    said = [f"{field}: {fault}" for field, fault in details.fields if fault not in message]
-    implied = [field for field, fault in details.fields if fault in message]
-    return f"{' '.join([message, *said])} ({', '.join([details.reason or code, *implied])})"
+    """The message, what it does not say of the fields it finds fault with, and in brackets the reason."""
+    unsaid = [f"{field}: {fault}" for field, fault in details.fields if fault not in message]
+    return f"{' '.join([message, *unsaid])} ({details.reason or code})"
 
 
 def _read(encoded: bytes) -> _Details:

@@ -205,7 +205,7 @@ def test_a_server_waits_for_its_database(settings: dict[str, str], own_postgres:
 
 def test_a_waiting_server_can_be_ended(settings: dict[str, str]) -> None:
     """SIGTERM ends a server that never got as far as serving, too."""
-    with processes.serve(**settings | {"DATABASE_URL": "sqlite:////nowhere/at/all.db"}) as serving:
+    with processes.serve(**settings | {"DATABASE_URL": "postgresql://127.0.0.1:1/authsvc"}) as serving:
         serving.wait_for("waiting for the database")
 
         status = serving.terminate()

@@ -23,15 +23,12 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {"PATH": os.environ["PATH"]} | {f"AUTHSVC_{name}": value for name, value in settings.items()}
 
 
-def run(
-    *arguments: str, stdin: str = "", cwd: Path | None = None, **settings: str
-) -> "subprocess.CompletedProcess[str]":
+def run(*arguments: str, stdin: str = "", **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
     return subprocess.run(
         [sys.executable, "-m", "authsvc", *arguments],
         input=stdin,
         env=environment(settings),
-        cwd=cwd,
         capture_output=True,
         text=True,
         timeout=_TIMEOUT_S,
