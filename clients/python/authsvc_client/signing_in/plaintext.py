@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from authsvc_client.watching.channels import PlaintextRefused, is_on_this_host
 
+__all__ = ["DIRECT", "PlaintextRefused", "TargetNotNamed", "require_local"]
+
 # A proxy named in the environment would carry the plaintext elsewhere.
 DIRECT: Sequence[tuple[str, int]] = (("grpc.enable_http_proxy", 0),)
 

@@ -16,7 +16,7 @@ from authsvc_client.signing_in.attaching import (
     was_held_back,
 )
 from authsvc_client.signing_in.errors import SignInFailed
-from authsvc_client.signing_in.plaintext import TargetNotNamed
+from authsvc_client.signing_in.plaintext import PlaintextRefused, TargetNotNamed
 from authsvc_client.signing_in.reasons import reason_in
 from authsvc_client.signing_in.sources import FixedSource
 from authsvc_client.signing_in.sync_sources import SyncSource
@@ -93,7 +93,8 @@ class _Desk:
         """Hear the end of a call that is under way: if it is refused, the next one will know."""
 
         def heard() -> None:
-            with suppress(SignInFailed):
+            # It runs in the one thread that serves the channel, which an exception would end.
+            with suppress(SignInFailed, PlaintextRefused):
                 self.is_worth_another(call, bearer)
 
         if not call.add_callback(heard):
