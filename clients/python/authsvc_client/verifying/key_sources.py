@@ -9,7 +9,7 @@ from http.client import HTTPException
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, Protocol
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, HTTPSHandler, Request, build_opener
 
@@ -60,6 +60,9 @@ class JwksUrl:
         try:
             with self._opener.open(request, timeout=self._timeout_ms / 1000) as response:
                 return KeySet.from_jwks(_read_all(response.read1, deadline))
+        except HTTPError as error:  # holds the open connection
+            error.close()
+            raise KeySourceFailed(f"status {error.code}") from None
         except (HTTPException, OSError) as error:  # URLError is an OSError
             raise KeySourceFailed(_reason(error)) from None
 
