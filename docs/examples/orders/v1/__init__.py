@@ -1,0 +1,1 @@
+"""Stubs of the example, generated from `docs/examples/protos/` by `make proto`, checked in, never edited."""
