@@ -32,6 +32,8 @@ class Announcer:
 
     async def announce(self, revoked: Revoked) -> None:
         """Spread what was revoked. Here it counts before this returns; elsewhere within half a second at the latest."""
+        if not revoked.entries:
+            return  # A flood of tokens that were never ours must not make every instance look at the log.
         for entry in revoked.entries:
             self._view.apply(entry)
         if revoked.session_hashes:
