@@ -3,7 +3,7 @@
 import sys
 from uuid import UUID, uuid4
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from authsvc_client.verifying.expiring_ids import ExpiringIds
@@ -94,6 +94,7 @@ def test_match_across_two_records_is_none() -> None:
     assert str(UUID(bytes=across)) not in ids
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.uuids(), st.integers(0, 2**40)), max_size=60), st.integers(0, 2**40))
 def test_answers_are_those_of_a_dictionary(entries: list[tuple[UUID, int]], now: int) -> None:
     """Whatever is added, it answers like a plain dictionary of the same ids."""
