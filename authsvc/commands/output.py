@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+_WIDEST = 10_000
+
 
 def plain(message: Message) -> dict[str, Any]:
     """Return a message in the standard JSON form, under the names of the contract and with nothing left out."""
@@ -44,7 +46,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    Console().print(table)
+    console = Console()
+    natural = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
+    console.width = max(
+        console.width, natural
+    )  # the terminal wraps a long line; an id cut short would be no id
+    console.print(table)
 
 
 def moment(time: Timestamp, is_set: bool = True) -> str:
