@@ -48,10 +48,8 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console()
     natural = console.measure(table, options=console.options.update(max_width=_WIDEST)).maximum
-    console.width = max(
-        console.width, natural
-    )  # the terminal wraps a long line; an id cut short would be no id
-    console.print(table)
+    # The terminal wraps a long line; an id cut short would be no id.
+    Console(width=max(console.width, natural), height=console.height).print(table)
 
 
 def moment(time: Timestamp, is_set: bool = True) -> str:
