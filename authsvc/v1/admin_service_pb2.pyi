@@ -614,14 +614,14 @@ Global___RotateSigningKeyRequest: _TypeAlias = RotateSigningKeyRequest  # noqa: 
 
 @_typing.final
 class RotateSigningKeyResponse(_message.Message):
-    """RotateSigningKeyResponse is the new key."""
+    """RotateSigningKeyResponse is the key that signs now, or that will."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def key(self) -> _resources_pb2.PublicKey:
-        """The key, public half only."""
+        """The key, public half only; `activate_time` says since or from when it signs."""
 
     def __init__(
         self,
@@ -647,7 +647,7 @@ class TaintSigningKeyRequest(_message.Message):
     key_id: _builtins.str
     """`kid` of the key."""
     comment: _builtins.str
-    """Why, for the audit log."""
+    """Why, for the audit log and for explanations; at most 256 bytes."""
     def __init__(
         self,
         *,
@@ -828,19 +828,25 @@ class ExplainTokenRequest(_message.Message):
 
     TOKEN_FIELD_NUMBER: _builtins.int
     AUDIENCE_FIELD_NUMBER: _builtins.int
+    VERIFIER_TIME_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """Token of any kind."""
     audience: _builtins.str
-    """Audience that the refusing service expects."""
+    """Audience that the refusing service expects. Empty: any."""
+    @_builtins.property
+    def verifier_time(self) -> _timestamp_pb2.Timestamp:
+        """What the clock of the refusing service shows, for a clock that is wrong to be found out. Unset: as this server's."""
+
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         audience: _builtins.str = ...,
+        verifier_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["verifier_time", b"verifier_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "token", b"token", "verifier_time", b"verifier_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -854,21 +860,47 @@ class ExplainTokenResponse(_message.Message):
 
     ACTIVE_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
+    TOKEN_TYPE_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    USER_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    KEY_ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     active: _builtins.bool
     """Whether the token is good now."""
+    token_type: _builtins.str
+    """`access_token`, `refresh_token`, `session_token` or `client_key`, as far as its form tells. Empty: none of them."""
+    session_id: _builtins.str
+    """Session it belongs to. Here and below: empty where that is not known for certain."""
+    user_id: _builtins.str
+    """User it was issued to."""
+    client_id: _builtins.str
+    """Client it was issued to."""
+    key_id: _builtins.str
+    """Signing key of an access token."""
     @_builtins.property
     def findings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Why it is refused, in sentences, the first being the one that decides."""
+        """What is wrong with it, in sentences, the first being the one that decides. Empty if nothing is."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it expires, or did. Unset where it does not, or that is not known."""
 
     def __init__(
         self,
         *,
         active: _builtins.bool = ...,
         findings: _abc.Iterable[_builtins.str] | None = ...,
+        token_type: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        user_id: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        key_id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "findings", b"findings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "client_id", b"client_id", "expire_time", b"expire_time", "findings", b"findings", "key_id", b"key_id", "session_id", b"session_id", "token_type", b"token_type", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -194,14 +194,16 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RotateSigningKey(self, request, context):
-        """RotateSigningKey makes a new key and starts its life.
+        """RotateSigningKey lets the next key sign: at once if verifiers have had time to learn it, else as soon as they have.
+        A key to follow it is made. FAILED_PRECONDITION (SIGNING_KEYS_NOT_MANAGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TaintSigningKey(self, request, context):
-        """TaintSigningKey distrusts a key everywhere, now.
+        """TaintSigningKey distrusts a key everywhere, now: its tokens are refused, and another key signs. Idempotent.
+        NOT_FOUND, FAILED_PRECONDITION (SIGNING_KEYS_NOT_MANAGED).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

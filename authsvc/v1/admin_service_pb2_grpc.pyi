@@ -56,9 +56,13 @@ class AdminServiceStub:
     ListSigningKeys: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListSigningKeysRequest, _admin_service_pb2.ListSigningKeysResponse]
     """ListSigningKeys lists signing keys in every state."""
     RotateSigningKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RotateSigningKeyRequest, _admin_service_pb2.RotateSigningKeyResponse]
-    """RotateSigningKey makes a new key and starts its life."""
+    """RotateSigningKey lets the next key sign: at once if verifiers have had time to learn it, else as soon as they have.
+    A key to follow it is made. FAILED_PRECONDITION (SIGNING_KEYS_NOT_MANAGED).
+    """
     TaintSigningKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.TaintSigningKeyRequest, _admin_service_pb2.TaintSigningKeyResponse]
-    """TaintSigningKey distrusts a key everywhere, now."""
+    """TaintSigningKey distrusts a key everywhere, now: its tokens are refused, and another key signs. Idempotent.
+    NOT_FOUND, FAILED_PRECONDITION (SIGNING_KEYS_NOT_MANAGED).
+    """
     ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]
     """ListAuditEvents lists what happened, newest first."""
     ExplainToken: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ExplainTokenRequest, _admin_service_pb2.ExplainTokenResponse]
@@ -92,9 +96,13 @@ class AdminServiceAsyncStub(AdminServiceStub):
     ListSigningKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListSigningKeysRequest, _admin_service_pb2.ListSigningKeysResponse]  # type: ignore[assignment]
     """ListSigningKeys lists signing keys in every state."""
     RotateSigningKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RotateSigningKeyRequest, _admin_service_pb2.RotateSigningKeyResponse]  # type: ignore[assignment]
-    """RotateSigningKey makes a new key and starts its life."""
+    """RotateSigningKey lets the next key sign: at once if verifiers have had time to learn it, else as soon as they have.
+    A key to follow it is made. FAILED_PRECONDITION (SIGNING_KEYS_NOT_MANAGED).
+    """
     TaintSigningKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.TaintSigningKeyRequest, _admin_service_pb2.TaintSigningKeyResponse]  # type: ignore[assignment]
-    """TaintSigningKey distrusts a key everywhere, now."""
+    """TaintSigningKey distrusts a key everywhere, now: its tokens are refused, and another key signs. Idempotent.
+    NOT_FOUND, FAILED_PRECONDITION (SIGNING_KEYS_NOT_MANAGED).
+    """
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
     """ListAuditEvents lists what happened, newest first."""
     ExplainToken: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ExplainTokenRequest, _admin_service_pb2.ExplainTokenResponse]  # type: ignore[assignment]
@@ -197,7 +205,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RotateSigningKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.RotateSigningKeyResponse, _abc.Awaitable[_admin_service_pb2.RotateSigningKeyResponse]]:
-        """RotateSigningKey makes a new key and starts its life."""
+        """RotateSigningKey lets the next key sign: at once if verifiers have had time to learn it, else as soon as they have.
+        A key to follow it is made. FAILED_PRECONDITION (SIGNING_KEYS_NOT_MANAGED).
+        """
 
     @_abc_1.abstractmethod
     def TaintSigningKey(
@@ -205,7 +215,9 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.TaintSigningKeyRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.TaintSigningKeyResponse, _abc.Awaitable[_admin_service_pb2.TaintSigningKeyResponse]]:
-        """TaintSigningKey distrusts a key everywhere, now."""
+        """TaintSigningKey distrusts a key everywhere, now: its tokens are refused, and another key signs. Idempotent.
+        NOT_FOUND, FAILED_PRECONDITION (SIGNING_KEYS_NOT_MANAGED).
+        """
 
     @_abc_1.abstractmethod
     def ListAuditEvents(

@@ -76,6 +76,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ALREADY_EXISTS: another client has this id."""
     NOT_IMPLEMENTED: _ErrorReason.ValueType  # 23
     """UNIMPLEMENTED: this version of the server does not answer this method yet."""
+    SIGNING_KEYS_NOT_MANAGED: _ErrorReason.ValueType  # 24
+    """FAILED_PRECONDITION: signing keys are given by the deployment's settings, and are changed there."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the closed list of reasons a call can be refused for."""
@@ -130,4 +132,6 @@ CLIENT_ID_TAKEN: ErrorReason.ValueType  # 22
 """ALREADY_EXISTS: another client has this id."""
 NOT_IMPLEMENTED: ErrorReason.ValueType  # 23
 """UNIMPLEMENTED: this version of the server does not answer this method yet."""
+SIGNING_KEYS_NOT_MANAGED: ErrorReason.ValueType  # 24
+"""FAILED_PRECONDITION: signing keys are given by the deployment's settings, and are changed there."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -405,6 +405,11 @@ class PublicKey(_message.Message):
     ALGORITHM_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ACTIVATE_TIME_FIELD_NUMBER: _builtins.int
+    RETIRE_TIME_FIELD_NUMBER: _builtins.int
+    TAINT_TIME_FIELD_NUMBER: _builtins.int
+    TAINT_REVISION_FIELD_NUMBER: _builtins.int
+    TAINT_COMMENT_FIELD_NUMBER: _builtins.int
     jwk: _builtins.str
     """The key as a JSON Web Key (RFC 7517), public members only."""
     key_id: _builtins.str
@@ -413,9 +418,27 @@ class PublicKey(_message.Message):
     """The one JWS algorithm this key is used with, such as `ES256`."""
     state: Global___SigningKeyState.ValueType
     """Stage of life."""
+    taint_revision: _builtins.int
+    """Revision of the log that distrusts it; 0 if none does."""
+    taint_comment: _builtins.str
+    """Why it was distrusted, in the words of whoever did it."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the key was made."""
+
+    @_builtins.property
+    def activate_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began to sign; of a prepared key when it will, unset if that is open. Only admins are told this and what
+        follows.
+        """
+
+    @_builtins.property
+    def retire_time(self) -> _timestamp_pb2.Timestamp:
+        """When it stopped signing. Unset before."""
+
+    @_builtins.property
+    def taint_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was distrusted. Unset unless it was."""
 
     def __init__(
         self,
@@ -425,10 +448,15 @@ class PublicKey(_message.Message):
         algorithm: _builtins.str = ...,
         state: Global___SigningKeyState.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        activate_time: _timestamp_pb2.Timestamp | None = ...,
+        retire_time: _timestamp_pb2.Timestamp | None = ...,
+        taint_time: _timestamp_pb2.Timestamp | None = ...,
+        taint_revision: _builtins.int = ...,
+        taint_comment: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "create_time", b"create_time", "retire_time", b"retire_time", "taint_time", b"taint_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["algorithm", b"algorithm", "create_time", b"create_time", "jwk", b"jwk", "key_id", b"key_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "algorithm", b"algorithm", "create_time", b"create_time", "jwk", b"jwk", "key_id", b"key_id", "retire_time", b"retire_time", "state", b"state", "taint_comment", b"taint_comment", "taint_revision", b"taint_revision", "taint_time", b"taint_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
