@@ -4,11 +4,12 @@ A caller is a client (by its key), a user (by an access or session token), or no
 all of them are held in memory and read anew when the log says that they changed, so that knowing a client costs no I/O.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
-from authsvc.core.clock import Clock
+from authsvc.core.clock import SECOND, Clock
 from authsvc.core.contracts import ClientStore
-from authsvc.core.errors import CallerUnauthenticated, Refusal
+from authsvc.core.errors import CallerUnauthenticated, SessionNotActive
 from authsvc.core.model import Client, ClientKey, Permission, Session
 from authsvc.core.own_tokens import OwnTokens
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs, kind_of
@@ -66,14 +67,28 @@ class ClientRegistry:
         self._store = store
         self._clock = clock
         self._loaded_at = 0
+        self._looking: asyncio.Task[None] | None = None
         self._clients: dict[str, Client] = {}
         self._keys: dict[bytes, ClientKey] = {}
         self._callers: dict[str, Caller] = {}
 
     async def look_again(self) -> None:
-        """Read anew unless that was done a moment ago: whoever sends unknown keys must not cost SQL a read each."""
-        if abs(self._clock() - self._loaded_at) >= LOOK_AGAIN_MS:
-            await self.load()
+        """Read anew, once for all who ask at the same time, and no oftener than each quarter second.
+
+        Whoever sends unknown keys must not cost SQL a read each; yet each is judged by a read begun after it came.
+        Raises StoreUnavailable.
+        """
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look_soon())
+            self._looking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        await asyncio.shield(self._looking)
+
+    async def _look_soon(self) -> None:
+        since = self._clock() - self._loaded_at
+        if 0 <= since < LOOK_AGAIN_MS:
+            await asyncio.sleep((LOOK_AGAIN_MS - since) / SECOND)
+        self._looking = None  # who asks from here on wants a read of their own
+        await self.load()
 
     async def load(self) -> None:
         """Read all clients and keys anew. Raises StoreUnavailable, and then the old ones stay."""
@@ -145,6 +160,6 @@ class Callers:
     async def _session(self, bearer: str) -> Caller:
         try:
             session = (await self._sessions.validate(bearer)).session
-        except Refusal:
+        except SessionNotActive:
             raise CallerUnauthenticated from None
         return Caller(client_id=session.client_id, user_id=session.user_id, session_id=session.id)
