@@ -80,6 +80,19 @@ async def test_a_cookie_of_another_site_opens_no_websocket(authsvc_verifier: Ver
     assert (await socket.heard())["reason"] == "CALLER_NOT_PERMITTED"
 
 
+async def test_a_trusted_origin_may_bring_the_cookie(authsvc_verifier: Verifier) -> None:
+    """A site that is named as trusted gets as far as having its cookie's session judged."""
+    headers = [(b"cookie", b"__Host-authsvc_session=ats_x"), (b"origin", b"https://app.example")]
+    socket = Socket([(b"host", b"shop.example"), (b"sec-fetch-site", b"cross-site"), *headers])
+    guard = AuthMiddleware(feed, authsvc_verifier, trusted_origins=["https://app.example"])
+
+    await guard(socket.scope, socket.receive, socket.send)
+
+    assert (await socket.heard())[
+        "reason"
+    ] == "CALLER_UNAUTHENTICATED"  # a session, and nobody to ask about it
+
+
 async def test_an_open_websocket_ends_with_its_session(
     authsvc_verifier: Verifier, authsvc_minter: TokenMinter
 ) -> None:

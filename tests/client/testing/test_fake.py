@@ -19,11 +19,11 @@ from authsvc_client import (
     Watcher,
     WatcherThread,
     authenticated,
+    reason_of,
     server_interceptor,
 )
 from authsvc_client.strict import TokenRevoked
 from authsvc_client.testing import PASSWORD, FakeAuthService, Lifetimes, MovableClock, bearer
-from tests.parts.service import reason_of
 
 ORDERS = "orders.v1.Orders"
 

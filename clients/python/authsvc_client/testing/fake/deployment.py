@@ -38,7 +38,6 @@ class Deployment:
         self._session_tokens: dict[str, str] = {}
         # Every refresh token ever made, with its session and generation: reuse is told as long as the session lives.
         self._refresh_tokens: dict[str, tuple[str, int]] = {}
-        self._tainted: set[str] = set()
         self._new_key()
 
     @property
@@ -53,7 +52,6 @@ class Deployment:
     def taint_key(self) -> str:
         """Distrust the key, go on with a new one; return the old one's id."""
         old = self._key.key_id
-        self._tainted.add(old)
         self._new_key()
         self.log.keys_changed(self.jwks)
         return old
@@ -122,7 +120,7 @@ class Deployment:
         except TokenRejected:
             raise Refused("ACCESS_TOKEN_INVALID") from None
         session = self.sessions.get(access.session_id)
-        if session is None or session.revoked_at is not None or access.key_id in self._tainted:
+        if session is None or session.revoked_at is not None:
             raise Refused("ACCESS_TOKEN_REVOKED")
         return access
 
