@@ -68,12 +68,13 @@ class Clock:
 
 @dataclass
 class Guarded:
-    """A guarded server: a channel to it, the verifier it asks, and what became of its open streams."""
+    """A guarded server: a channel to it, the verifier it asks, and how its streams began and ended."""
 
     channel: grpc.aio.Channel
     verifier: Verifier
     clock: Clock
     guard: Any
+    begun: list[str] = field(default_factory=list)
     ended: list[str] = field(default_factory=list)
 
     @property
@@ -165,7 +166,7 @@ async def run_guarded(
     **options: Any,
 ) -> AsyncIterator[Guarded]:
     """Run a guarded server. At `authsvc` tokens are checked remotely, with `key`; `remote` are options of that."""
-    clock, ended, stopping = Clock(), list[str](), threading.Event()
+    clock, begun, ended, stopping = Clock(), list[str](), list[str](), threading.Event()
     verifier = verifier or new_verifier(clock)
     checks_class: Any = SyncRemoteChecks if kind == "threads" else RemoteChecks
     checks = checks_class(authsvc, key, **remote or {}) if authsvc else None
@@ -174,13 +175,13 @@ async def run_guarded(
     guard = make(verifier, Policy(RULES if rules is None else rules), **given)
     pool = ThreadPoolExecutor(64)
     server: Any = (grpc if kind == "threads" else grpc.aio).server(pool, interceptors=[guard])
-    handlers = _coroutines(ended) if kind == "asyncio" else _functions(ended, stopping)
+    handlers = _coroutines(begun, ended) if kind == "asyncio" else _functions(begun, ended, stopping)
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("tests.Guarded", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await _maybe(server.start())
     channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
     try:
-        yield Guarded(channel, verifier, clock, guard, ended)
+        yield Guarded(channel, verifier, clock, guard, begun, ended)
     finally:
         stopping.set()
         await channel.close()
@@ -196,7 +197,7 @@ async def _maybe(awaitable: Awaitable[Any] | None) -> None:
         await awaitable
 
 
-def _coroutines(ended: list[str]) -> dict[str, Any]:
+def _coroutines(begun: list[str], ended: list[str]) -> dict[str, Any]:
     async def who(_request: bytes, _context: Any) -> bytes:
         return current_principal().user_id.encode()
 
@@ -207,6 +208,7 @@ def _coroutines(ended: list[str]) -> dict[str, Any]:
             return b"nobody"
 
     async def stream(_request: bytes, _context: Any) -> AsyncIterator[bytes]:
+        begun.append("stream")
         try:
             yield current_principal().user_id.encode()
             await asyncio.Event().wait()
@@ -229,7 +231,7 @@ def _coroutines(ended: list[str]) -> dict[str, Any]:
     return _shapes(who, opened, asked, stream, collect, chat)
 
 
-def _functions(ended: list[str], stopping: threading.Event) -> dict[str, Any]:
+def _functions(begun: list[str], ended: list[str], stopping: threading.Event) -> dict[str, Any]:
     def who(_request: bytes, _context: Any) -> bytes:
         return current_principal().user_id.encode()
 
@@ -240,6 +242,7 @@ def _functions(ended: list[str], stopping: threading.Event) -> dict[str, Any]:
             return b"nobody"
 
     def stream(_request: bytes, context: Any) -> Iterator[bytes]:
+        begun.append("stream")
         gone = threading.Event()
         context.add_callback(gone.set)
         yield current_principal().user_id.encode()

@@ -9,7 +9,8 @@ import grpc.aio
 import pytest
 
 from authsvc.v1 import auth_service_pb2 as pb
-from authsvc_client import Verifier, Watcher
+from authsvc_client import AccessToken, Verifier, Watcher
+from authsvc_client.guarding import judging
 from authsvc_client.verifying import Revocation, Subject
 from tests.client.guarding.guarded import (
     ENDING_AT_ONCE,
@@ -22,9 +23,18 @@ from tests.client.guarding.guarded import (
     token,
     until,
 )
+from tests.client.strict_minting import ISSUER as STRICT_ISSUER
+from tests.client.strict_minting import KEYS
 from tests.parts.service import ISSUER, Service, bearer, reason_of
 
 STREAMS = ("Stream", "Collect", "Chat")
+without_naps = pytest.mark.usefixtures("_no_naps")
+
+
+@pytest.fixture
+def _no_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams look at nothing by themselves for a minute: what ends one before must have been heard."""
+    monkeypatch.setattr(judging, "NAP_MS", 60_000)
 
 
 @pytest.fixture(params=ENDING_AT_ONCE)
@@ -76,6 +86,7 @@ async def test_a_stream_ends_with_its_token(guarded: Guarded, shape: str) -> Non
     await until(lambda: guarded.streams == 0)
 
 
+@without_naps
 @pytest.mark.parametrize("shape", STREAMS)
 async def test_a_stream_ends_with_its_session(guarded: Guarded, shape: str) -> None:
     """Once the revocation is heard of, exactly the streams of that session end."""
@@ -90,6 +101,7 @@ async def test_a_stream_ends_with_its_session(guarded: Guarded, shape: str) -> N
     other.cancel()
 
 
+@without_naps
 @pytest.mark.parametrize("subject", [Subject.USER, Subject.KEY, Subject.EVERYONE])
 async def test_a_stream_ends_with_its_user_key_and_everyone(guarded: Guarded, subject: Subject) -> None:
     """Revocations of more than a session end all streams they cover."""
@@ -103,6 +115,7 @@ async def test_a_stream_ends_with_its_user_key_and_everyone(guarded: Guarded, su
     assert end[1] == "ACCESS_TOKEN_REVOKED"
 
 
+@without_naps
 async def test_a_snapshot_ends_streams_too(guarded: Guarded) -> None:
     """What was revoked while nothing could be heard ends streams as soon as a snapshot tells."""
     call, now = await opened(guarded, "Stream", by("ann")), guarded.clock()
@@ -181,6 +194,7 @@ async def test_a_stream_that_ends_by_itself_ends_well(guarded: Guarded) -> None:
     await until(lambda: guarded.streams == 0)
 
 
+@without_naps
 async def test_streams_in_a_storm_of_revocations(guarded: Guarded) -> None:
     """However opening and revoking interleave, no stream of a revoked session stays open."""
     users = [f"user-{number}" for number in range(60)]
@@ -279,3 +293,30 @@ async def test_a_revocation_at_authsvc_ends_the_stream(kind: str, service: Servi
             end = await reason_at_end(call)
 
     assert end == (grpc.StatusCode.UNAUTHENTICATED, "ACCESS_TOKEN_REVOKED")
+
+
+class Noting(Verifier):
+    """A verifier that notes how often it was asked."""
+
+    asked = 0
+
+    def verify(self, token: str) -> AccessToken:
+        self.asked += 1
+        return super().verify(token)
+
+
+@pytest.mark.parametrize("kind", ENDING_AT_ONCE)
+async def test_a_revocation_between_the_judging_and_the_opening_counts(kind: str) -> None:
+    """A call is judged before its request is read; what is revoked until then does not get as far as the handler."""
+    verifier = Noting(STRICT_ISSUER, "orders", keys=KEYS)
+    async with run_guarded(kind, verifier=verifier) as guarded:
+        stream: Any = guarded.channel.stream_stream("/tests.Guarded/Stream")
+        call = stream(metadata=by("ann"), timeout=10)
+        await until(lambda: verifier.asked == 1)
+
+        guarded.revoke("session-of-ann")
+        await call.write(b"")
+        end = await reason_at_end(call)
+
+    assert end == (grpc.StatusCode.UNAUTHENTICATED, "ACCESS_TOKEN_REVOKED")
+    assert guarded.begun == []
