@@ -8,7 +8,7 @@ The rooms:
 - `authsvc_client.guarding`: the interceptors that let a server be called by whom its policy says, and until when.
 - `authsvc_client.signing_in`: the calling side: log in, stay logged in, and attach the token to every call.
 - `authsvc_client.revision`: asking whoever answers to have heard of one's own revocations.
-- `authsvc_client.frameworks`: the same guard for ASGI, FastAPI and Django. Imported by name, as each needs its framework.
+- `authsvc_client.frameworks`: the same guard for ASGI, FastAPI and Django; imported by name.
 - `authsvc_client.testing`: tokens, and an authsvc in memory, for tests of services; a pytest plugin brings them.
 
 This file only names the doors. Each is opened when it is first asked for, so that importing one room loads no other,
