@@ -27,6 +27,7 @@ from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.exchange import Exchange
 from authsvc.core.feed import Feed
 from authsvc.core.introspect import Introspect
+from authsvc.core.key_lifecycle import GivenKeys, ManagedKeys, SigningKeys
 from authsvc.core.last_seen import LastSeen
 from authsvc.core.list_sessions import ListSessions
 from authsvc.core.login import Login
@@ -36,8 +37,8 @@ from authsvc.core.password_rules import PasswordRules
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.refresh import Refresh
 from authsvc.core.revoke import Revoke
-from authsvc.core.sealing import Vault
-from authsvc.core.signing_keys import KeyRing, ring_from_pem, ring_from_store
+from authsvc.core.sealing import CannotUnseal, Vault
+from authsvc.core.signing_keys import NO_KEYS, Keys, SigningKeyUnusable, ring_from_pem
 from authsvc.core.tail import Tail
 from authsvc.core.throttle import FallbackThrottle, LocalThrottle
 from authsvc.core.tokens import RandomBytes, TokenMint
@@ -119,16 +120,22 @@ class App:
         self._last_seen = LastSeen(stores.sessions)
         self._registry = ClientRegistry(stores.clients, outside.clock)
         self._tail = Tail(stores.log, self._view, self._feed, outside.clock, outside.monotonic, self._on_move)
+        self._announcer = Announcer(self._view, cache.sessions, stores.log, cache.hints, self._tail.hint)
+        self._keys = Keys(NO_KEYS)
+        self._signing_keys = self._open_signing_keys()
+        self._reloaded = 0
 
     async def start(self) -> None:
         """Fill the view, open the port, take calls. Raises StoreUnavailable, SigningKeyUnusable, AddressTaken."""
         await self._tail.load()
         await self._registry.load()
-        services = self._services(await self._key_ring())
+        await self._signing_keys.load()
+        await self._signing_keys.step()
+        services = self._services()
         self._server = self._build_server(services)
         await self._server.start()
         self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()))
-        self._begin(self._last_seen.run(), self._beat())
+        self._begin(self._last_seen.run(), self._beat(), self._keep_keys())
         self.health.set(True)
 
     async def stop(self, drain_ms: int = 0) -> None:
@@ -146,20 +153,30 @@ class App:
         await self.cache.close()
         await self.stores.close()
 
-    async def _key_ring(self) -> KeyRing:
-        now = self._outside.clock()
-        if self.settings.signing_key is not None:
-            return ring_from_pem(self.settings.signing_key.get_secret_value(), now)
-        vault = Vault(self.settings.secrets, "signing keys", self._outside.random_bytes)
-        return await ring_from_store(self.stores.keys, vault, self.settings.signing_algorithm, now)
+    def _open_signing_keys(self) -> SigningKeys:
+        settings, clock = self.settings, self._outside.clock
+        if settings.signing_key is not None:
+            self._keys.ring = ring_from_pem(settings.signing_key.get_secret_value(), clock())
+            return GivenKeys(self._keys)
+        return ManagedKeys(
+            store=self.stores.keys,
+            keys=self._keys,
+            vault=Vault(settings.secrets, "signing keys", self._outside.random_bytes),
+            algorithm=settings.signing_algorithm,
+            rotation_ms=settings.key_rotation,
+            announcer=self._announcer,
+            feed=self._feed,
+            view=self._view,
+            clock=clock,
+        )
 
-    def _services(self, keys: KeyRing) -> Services:
+    def _services(self) -> Services:
         settings, outside, stores, cache = self.settings, self._outside, self.stores, self.cache
         clock, random_bytes = outside.clock, outside.random_bytes
         mint = TokenMint(settings.secrets, random_bytes)
-        access = AccessTokens(settings.issuer, settings.access_ttl, keys, random_bytes)
-        own_tokens = OwnTokens(settings.issuer, keys.key_set, self._view, clock)
-        announcer = Announcer(self._view, cache.sessions, stores.log, cache.hints, self._tail.hint)
+        access = AccessTokens(settings.issuer, settings.access_ttl, self._keys, random_bytes)
+        own_tokens = OwnTokens(settings.issuer, self._keys, self._view, clock)
+        announcer = self._announcer
         validator = SessionValidator(
             mint, cache.sessions, stores.sessions, self._view, self._last_seen, clock, outside.monotonic
         )
@@ -211,7 +228,8 @@ class App:
                 store=stores.clients, registry=self._registry, hints=cache.hints, mint=mint, clock=clock
             ),
             callers=Callers(mint, self._registry, validator, own_tokens),
-            keys=keys,
+            keys=self._keys,
+            signing_keys=self._signing_keys,
             view=self._view,
             tail=self._tail,
             feed=self._feed,
@@ -264,11 +282,30 @@ class App:
         if before.epoch != after.epoch:
             self.cache.sessions.set_epoch(after.epoch)
         if before.registry != after.registry:
-            self._begin(self._reload_clients())
+            self._begin(self._reload())
 
-    async def _reload_clients(self) -> None:
+    async def _reload(self) -> None:
+        """Read clients and signing keys anew. If SQL does not answer, `_beat` comes back to it."""
+        registry = self._tail.position.registry
         with suppress(StoreUnavailable):
             await self._registry.load()
+            try:
+                await self._signing_keys.load()
+            except (CannotUnseal, SigningKeyUnusable) as error:
+                _log.error("the signing key cannot be used; no access token is issued here", cause=str(error))
+            self._reloaded = registry
+
+    async def _keep_keys(self) -> None:
+        """Each second see to it that signing keys begin and end in time."""
+        while True:
+            await asyncio.sleep(1)
+            try:
+                await self._signing_keys.step()
+            except StoreUnavailable:
+                continue
+            except (CannotUnseal, SigningKeyUnusable) as error:
+                _log.error("a signing key cannot be used", cause=str(error))
+                await asyncio.sleep(_SWEEP_EVERY)
 
     async def _beat(self) -> None:
         """Each second tell followers that all is well, if it is; each minute forget what has expired."""
@@ -278,6 +315,8 @@ class App:
             beats += 1
             self._tail.heartbeat()
             self.health.set(self._tail.is_fresh())
+            if self._reloaded != self._tail.position.registry:
+                self._begin(self._reload())
             if beats % _SWEEP_EVERY == 0:
                 self._view.forget_expired(self._outside.clock())
 

@@ -88,6 +88,8 @@ class Settings(_Environment):
     """One secret a line, each at least 32 bytes; the first is current."""
     signing_key: SigningKeyPem | None = None
     signing_algorithm: str = Field(default="ES256", pattern="^(ES256|EdDSA|RS256)$")
+    key_rotation: DurationOrNone = 7 * DAY
+    """How long a managed key signs; 0s: until `authsvc key rotate`."""
     tls_cert_file: ReadableFile | None = None
     tls_key_file: ReadableFile | None = None
     plaintext: bool = Field(default=False, validate_default=True)
@@ -125,6 +127,13 @@ class Settings(_Environment):
                 "on loopback or a Unix socket"
             )
         return plaintext
+
+    @field_validator("key_rotation")
+    @classmethod
+    def _check_key_rotation(cls, rotation: int) -> int:
+        if 0 < rotation < HOUR:
+            raise ValueError("must be at least 1h, or 0s for never by itself")
+        return rotation
 
     @field_validator("session_absolute", "remember_absolute", "refresh_absolute")
     @classmethod

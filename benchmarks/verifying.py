@@ -18,7 +18,7 @@ from authsvc.app import wall_clock
 from authsvc.core.access_tokens import AccessTokens
 from authsvc.core.clock import MINUTE
 from authsvc.core.model import User
-from authsvc.core.signing_keys import KeyRing, ring_from_pem
+from authsvc.core.signing_keys import KeyRing, Keys, ring_from_pem
 from authsvc_client.strict import VerifiedTokens, require_audience, require_scopes, verify_access_token
 from benchmarks.samples import Sample, percentile
 from benchmarks.seed import AUDIENCES, SCOPES, new_session
@@ -41,7 +41,7 @@ def _issued() -> _Issued:
     private = ec.generate_private_key(ec.SECP256R1())
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     ring = ring_from_pem(pem, now)
-    access = AccessTokens(ISSUER, 15 * MINUTE, ring, os.urandom)
+    access = AccessTokens(ISSUER, 15 * MINUTE, Keys(ring), os.urandom)
     session = new_session(User("0198c0de-0000-7000-8000-000000000001", "alice", SCOPES, now, None, now))
     return _Issued(ring, [access.issue(session, AUDIENCES, SCOPES, now).text for _ in range(_TOKENS)])
 

@@ -13,7 +13,7 @@ from authsvc.core.clock import SECOND
 from authsvc.core.ids import new_id
 from authsvc.core.lifetimes import ACCESS_TTL_CAP
 from authsvc.core.model import Session
-from authsvc.core.signing_keys import KeyRing
+from authsvc.core.signing_keys import Keys
 from authsvc.core.tokens import RandomBytes
 
 ACCESS_TOKEN_MAX_BYTES = 2048
@@ -36,7 +36,7 @@ class AccessToken:
 class AccessTokens:
     """Issues access tokens for sessions."""
 
-    def __init__(self, issuer: str, ttl_ms: int, keys: KeyRing, random_bytes: RandomBytes) -> None:
+    def __init__(self, issuer: str, ttl_ms: int, keys: Keys, random_bytes: RandomBytes) -> None:
         self._issuer = issuer
         self._ttl_ms = min(ttl_ms, ACCESS_TTL_CAP)
         self._keys = keys
@@ -65,12 +65,17 @@ class AccessTokens:
         text = self._sign(claims)
         return AccessToken(text, expires_at, tuple(scopes), tuple(audiences))
 
+    def ensure_signer(self) -> None:
+        """Return if tokens can be signed now: to be asked before anything is used up for one. Raises
+        SigningKeyUnusable."""
+        self._keys.ring.signer  # noqa: B018  asked for what it raises
+
     def _jittered_ttl(self) -> int:
         """The lifetime, shortened by 0 to 5 % so that tokens issued together do not all end together."""
         return self._ttl_ms - self._ttl_ms * self._random_bytes(1)[0] // (20 * 256)
 
     def _sign(self, claims: dict[str, Any]) -> str:
-        text = self._keys.signer.sign(json.dumps(claims, separators=(",", ":")).encode())
+        text = self._keys.ring.signer.sign(json.dumps(claims, separators=(",", ":")).encode())
         if len(text) > ACCESS_TOKEN_MAX_BYTES:
             raise AccessTokenTooLarge
         return text

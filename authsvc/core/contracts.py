@@ -200,14 +200,55 @@ class RevocationLog(Protocol):
         """Make the whole cache cold, and return the new epoch."""
 
 
-class KeyStore(Protocol):
-    """Signing keys."""
+class SuccessorNeeded(Exception):
+    """Nothing has changed: the key signs, and there is none to take its place."""
 
-    async def list(self) -> Sequence[SigningKey]:
-        """Return every key that is not retired, newest first."""
+
+@dataclass(frozen=True, slots=True)
+class TaintOrder:
+    """How to distrust a key: when, why, until when, who asks; `successor` signs if no prepared key can."""
+
+    tainted_at: int
+    comment: str
+    expires_at: int
+    audit: AuditEvent
+    successor: SigningKey | None = None
+
+
+class KeyStore(Protocol):
+    """Signing keys.
+
+    Changes MUST take turns, each deciding on what the one before committed, so that of several instances one makes
+    a change and the others find it made; and each MUST increment the log's `registry` in the same transaction.
+    A key that stops signing MUST lose its private half in the same transaction.
+    """
+
+    async def list(self, retired: bool = False) -> Sequence[SigningKey]:
+        """Return every key, newest first; retired ones only if asked for."""
 
     async def create_active(self, key: SigningKey, audit: AuditEvent) -> bool:
         """Insert an active key. MUST change nothing and return False if there is an active key already."""
+
+    async def prepare(self, key: SigningKey, audit: AuditEvent) -> bool:
+        """Insert a prepared key. MUST change nothing and return False if there is a prepared key already."""
+
+    async def plan(self, key_id: str, active_at: int, audit: AuditEvent) -> bool:
+        """Say from when a prepared key is to sign. False if it is not prepared (any more)."""
+
+    async def activate(self, key_id: str, active_at: int, audit: AuditEvent) -> bool:
+        """Let a prepared key sign and the active one stop. False if it is not prepared (any more)."""
+
+    async def retire(self, stopped_before: int, audit: AuditEvent) -> bool:
+        """Retire the keys that stopped signing before then, each with an event that has its id as the reason. False if
+        there is none."""
+
+    async def taint(self, key_id: str, order: TaintOrder) -> Revocation | None:
+        """Distrust a key in any state and write the log entry that says so, which is returned; of a key that was
+        tainted before, that of then. If it was the active one, the prepared one signs, else the successor; the new
+        one's `active_at` is order.tainted_at. None if there is no such key. Raises SuccessorNeeded."""
+
+    async def reseal(self, key_id: str, sealed: bytes, resealed: bytes, audit: AuditEvent) -> bool:
+        """Replace the sealed private half. MUST change nothing and return False if it is no longer `sealed`."""
 
 
 class AuditLog(Protocol):

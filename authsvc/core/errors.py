@@ -113,5 +113,9 @@ class NotFound(Refusal):
     message = "There is no such thing."
 
 
+class SigningKeysNotManaged(Refusal):
+    message = "The signing keys are given by the settings of this deployment; change them there."
+
+
 class NotImplementedYet(Refusal):
     message = "This version of the server does not answer this method yet."

@@ -174,7 +174,11 @@ class LogPosition:
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A signing key as stored. `sealed_private` is the PKCS#8 private key, encrypted (see core.signing_keys)."""
+    """A signing key as stored.
+
+    `sealed_private` is the PKCS#8 private key, encrypted (see core.signing_keys); empty once the key signs no more.
+    `active_at`: since when it signs; of a prepared key, from when it is to, if that was asked for.
+    """
 
     id: str
     algorithm: str
@@ -182,6 +186,11 @@ class SigningKey:
     public_jwk: str
     created_at: int
     sealed_private: bytes = field(repr=False)
+    active_at: int | None = None
+    retiring_at: int | None = None
+    tainted_at: int | None = None
+    taint_revision: int = 0
+    taint_comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,7 @@ class Refresh:
             presented = self._mint.read_refresh(token)
         except TokenNotOurs:
             raise RefreshTokenNotActive from None
+        self._access.ensure_signer()
         if audiences or scopes:
             await self._check_narrows(presented, audiences, scopes)
         now = self._clock()

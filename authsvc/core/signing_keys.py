@@ -1,4 +1,5 @@
-"""Owns the keys that sign access tokens: making, sealing, loading, publishing. Leaves claims to core.access_tokens.
+"""Owns the keys that sign access tokens: making, sealing, opening, publishing. Leaves claims to core.access_tokens,
+when a key begins and ends to core.key_lifecycle.
 
 A key comes either from the deployment as a PEM, or from the key store, where its private half is sealed under the
 deployment secret. Its id is its thumbprint (RFC 7638), so that the same key has the same id everywhere.
@@ -6,15 +7,16 @@ deployment secret. Its id is its thumbprint (RFC 7638), so that the same key has
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from authsvc.core.contracts import KeyStore
-from authsvc.core.model import AuditEvent, KeyState, SigningKey
+from authsvc.core.model import KeyState, SigningKey
 from authsvc.core.sealing import Vault
 from authsvc_client.strict import KeyRefused, KeySet, public_jwk
 
@@ -22,6 +24,9 @@ PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPri
 
 KEY_SET_MAX_AGE_MS = 300_000
 RSA_MIN_BITS = 3072
+# A PEM file may hold several keys, one block each.
+_PEM_BLOCK = re.compile(rb"-----BEGIN [^-]+-----.*?-----END [^-]+-----", re.DOTALL)
+# The states in which a key's tokens are believed, in the order in which such keys are published.
 _BELIEVED = (KeyState.ACTIVE, KeyState.PREPARED, KeyState.RETIRING)
 
 
@@ -53,68 +58,88 @@ class Signer:
 
 @dataclass(frozen=True)
 class KeyRing:
-    """The key that signs, and every key whose tokens are believed (`keys` to publish, active first)."""
+    """The key that signs, and every key whose tokens are believed (`keys` to publish, active first).
 
-    signer: Signer = field(repr=False)
+    `opened` is None where the active key cannot be opened: then all is as it should be, but nothing can be signed.
+    """
+
+    opened: Signer | None = field(repr=False)
     keys: tuple[SigningKey, ...]
 
     @property
+    def signer(self) -> Signer:
+        """What signs. Raises SigningKeyUnusable."""
+        if self.opened is None:
+            raise SigningKeyUnusable("the active key does not open under this instance's secrets")
+        return self.opened
+
+    @cached_property
     def jwks(self) -> str:
         """The believed keys as a JWK Set (RFC 7517 §5)."""
         return json.dumps({"keys": [json.loads(key.public_jwk) for key in self.keys]}, separators=(",", ":"))
 
-    @property
+    @cached_property
     def key_set(self) -> KeySet:
         """The believed keys, ready to verify with."""
         return KeySet.from_jwks(self.jwks)
 
 
+class Keys:
+    """The ring in force. It is swapped whole, so whoever asks twice may get two answers: ask once per piece of work."""
+
+    def __init__(self, ring: KeyRing) -> None:
+        self.ring = ring
+
+
+NO_KEYS = KeyRing(None, ())
+
+
 def ring_from_pem(pem: bytes, now: int) -> KeyRing:
-    """Return a ring of the one key in an unencrypted PEM. Raises SigningKeyUnusable."""
+    """Return a ring of the unencrypted private keys in a PEM: the first signs, the tokens of the others are believed.
+
+    Raises SigningKeyUnusable.
+    """
+    signers = [Signer(_read_pem(block)) for block in _PEM_BLOCK.findall(pem) or [pem]]
+    if len({signer.key_id for signer in signers}) < len(signers):
+        raise SigningKeyUnusable("the same key is given twice")
+    states = [KeyState.ACTIVE] + [KeyState.RETIRING] * (len(signers) - 1)
+    keys = [_stored(signer, b"", now, state) for signer, state in zip(signers, states, strict=True)]
+    return KeyRing(signers[0], tuple(keys))
+
+
+def believed(keys: Sequence[SigningKey]) -> tuple[SigningKey, ...]:
+    """Return the keys to publish, in the order to publish them in."""
+    found = [key for key in keys if key.state in _BELIEVED]
+    return tuple(sorted(found, key=lambda key: _BELIEVED.index(key.state)))
+
+
+def open_signer(key: SigningKey, vault: Vault) -> Signer:
+    """Return what signs with a stored key. Takes milliseconds. Raises CannotUnseal (sealed under a secret that is not
+    listed), SigningKeyUnusable."""
+    private = serialization.load_der_private_key(vault.unseal(key.sealed_private, key.id), password=None)
+    if not isinstance(private, PrivateKey):
+        raise SigningKeyUnusable("the stored key is of a kind that signs nothing here")
+    return Signer(private)
+
+
+def new_key(vault: Vault, algorithm: str, now: int, state: KeyState) -> SigningKey:
+    """Make a key, its private half sealed. An RSA key takes up to a second."""
+    private = _generate(algorithm)
+    signer = Signer(private)
+    der = private.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return _stored(signer, vault.seal(der, signer.key_id), now, state)
+
+
+def _read_pem(pem: bytes) -> PrivateKey:
     try:
         key = serialization.load_pem_private_key(pem, password=None)
     except (ValueError, TypeError):
         raise SigningKeyUnusable("this is no unencrypted PEM private key") from None
     if not isinstance(key, PrivateKey):
         raise SigningKeyUnusable("the key must be EC P-256, Ed25519 or RSA")
-    signer = Signer(key)
-    return KeyRing(signer, (_stored(signer, b"", now),))
-
-
-async def ring_from_store(store: KeyStore, vault: Vault, algorithm: str, now: int) -> KeyRing:
-    """Return the ring of the stored keys, making the first one if there is none.
-
-    Of several instances that start at once one makes it, and the others take it. Raises SigningKeyUnusable,
-    CannotUnseal (sealed under a secret that is no longer listed).
-    """
-    keys = await store.list()
-    if not any(key.state is KeyState.ACTIVE for key in keys):
-        await store.create_active(
-            _new_key(vault, algorithm, now), AuditEvent("key.created", now, actor="authsvc")
-        )
-        keys = await store.list()
-    return _ring(keys, vault)
-
-
-def _ring(keys: Sequence[SigningKey], vault: Vault) -> KeyRing:
-    active = next(key for key in keys if key.state is KeyState.ACTIVE)
-    private = serialization.load_der_private_key(
-        vault.unseal(active.sealed_private, active.id), password=None
-    )
-    if not isinstance(private, PrivateKey):
-        raise SigningKeyUnusable("the stored key is of a kind that signs nothing here")
-    believed = [key for key in keys if key.state in _BELIEVED]
-    believed.sort(key=lambda key: _BELIEVED.index(key.state))
-    return KeyRing(Signer(private), tuple(believed))
-
-
-def _new_key(vault: Vault, algorithm: str, now: int) -> SigningKey:
-    private = _generate(algorithm)
-    signer = Signer(private)
-    der = private.private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return _stored(signer, vault.seal(der, signer.key_id), now)
+    return key
 
 
 def _generate(algorithm: str) -> PrivateKey:
@@ -128,9 +153,10 @@ def _generate(algorithm: str) -> PrivateKey:
     raise SigningKeyUnusable("the algorithm must be ES256, EdDSA or RS256")
 
 
-def _stored(signer: Signer, sealed: bytes, now: int) -> SigningKey:
+def _stored(signer: Signer, sealed: bytes, now: int, state: KeyState) -> SigningKey:
     jwk = json.dumps(signer.jwk, separators=(",", ":"))
-    return SigningKey(signer.key_id, signer.algorithm, KeyState.ACTIVE, jwk, now, sealed)
+    active_at = now if state is KeyState.ACTIVE else None
+    return SigningKey(signer.key_id, signer.algorithm, state, jwk, now, sealed, active_at)
 
 
 def _base64url(raw: bytes) -> bytes:

@@ -15,6 +15,7 @@ class AdminServicer(NotYet):
     def __init__(self, services: Services) -> None:
         self._users = services.users
         self._clients = services.clients
+        self._signing_keys = services.signing_keys
 
     async def CreateUser(self, request: pb.CreateUserRequest, call: Call) -> pb.CreateUserResponse:
         requests.check_create_user(request)
@@ -71,3 +72,24 @@ class AdminServicer(NotYet):
     async def RevokeClient(self, request: pb.RevokeClientRequest, call: Call) -> pb.RevokeClientResponse:
         client = await self._clients.revoke(requests.named("client_id", request.client_id), call.asked)
         return pb.RevokeClientResponse(client=convert.client_message(client))
+
+    async def ListSigningKeys(
+        self, request: pb.ListSigningKeysRequest, call: Call
+    ) -> pb.ListSigningKeysResponse:
+        keys = await self._signing_keys.list()
+        return pb.ListSigningKeysResponse(keys=map(convert.signing_key, keys))
+
+    async def RotateSigningKey(
+        self, request: pb.RotateSigningKeyRequest, call: Call
+    ) -> pb.RotateSigningKeyResponse:
+        key = await self._signing_keys.rotate(call.asked)
+        return pb.RotateSigningKeyResponse(key=convert.signing_key(key))
+
+    async def TaintSigningKey(
+        self, request: pb.TaintSigningKeyRequest, call: Call
+    ) -> pb.TaintSigningKeyResponse:
+        key_id = requests.named("key_id", request.key_id)
+        comment = requests.plain("comment", request.comment)
+        return pb.TaintSigningKeyResponse(
+            revision=await self._signing_keys.taint(key_id, comment, call.asked)
+        )

@@ -85,7 +85,7 @@ class AuthServicer:
         return pb.ListSessionsResponse(sessions=sessions, next_page_token=page.next_page_token)
 
     async def GetKeySet(self, request: pb.GetKeySetRequest, call: Call) -> pb.GetKeySetResponse:
-        keys = self._services.keys
+        keys = self._services.keys.ring
         response = pb.GetKeySetResponse(keys=convert.public_keys(keys), jwks=keys.jwks)
         response.max_age.FromMilliseconds(KEY_SET_MAX_AGE_MS)
         return response

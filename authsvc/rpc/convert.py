@@ -177,6 +177,21 @@ def public_key(key: SigningKey) -> resources.PublicKey:
     )
 
 
+def signing_key(key: SigningKey) -> resources.PublicKey:
+    """Return the public half and the key's life, for admins."""
+    message = public_key(key)
+    message.taint_revision = key.taint_revision
+    message.taint_comment = key.taint_comment
+    for moment, at in (
+        (message.activate_time, key.active_at),
+        (message.retire_time, key.retiring_at),
+        (message.taint_time, key.tainted_at),
+    ):
+        if at is not None:
+            _set(moment, at)
+    return message
+
+
 def public_keys(ring: KeyRing) -> list[resources.PublicKey]:
     """Return every believable key, active first."""
     return [public_key(key) for key in ring.keys]

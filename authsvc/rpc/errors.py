@@ -15,6 +15,8 @@ from google.rpc import error_details_pb2, status_pb2
 from authsvc.core import errors as refusals
 from authsvc.core.access_tokens import AccessTokenTooLarge
 from authsvc.core.contracts import StoreUnavailable
+from authsvc.core.sealing import CannotUnseal
+from authsvc.core.signing_keys import SigningKeyUnusable
 from authsvc.v1.errors_pb2 import ErrorReason
 
 Code = grpc.StatusCode
@@ -40,8 +42,11 @@ TABLE: dict[type[Exception], tuple[grpc.StatusCode, "ErrorReason.ValueType"]] = 
     refusals.UsernameTaken: (Code.ALREADY_EXISTS, ErrorReason.USERNAME_TAKEN),
     refusals.ClientIdTaken: (Code.ALREADY_EXISTS, ErrorReason.CLIENT_ID_TAKEN),
     refusals.NotFound: (Code.NOT_FOUND, ErrorReason.NOT_FOUND),
+    refusals.SigningKeysNotManaged: (Code.FAILED_PRECONDITION, ErrorReason.SIGNING_KEYS_NOT_MANAGED),
     refusals.NotImplementedYet: (Code.UNIMPLEMENTED, ErrorReason.NOT_IMPLEMENTED),
     StoreUnavailable: (Code.UNAVAILABLE, ErrorReason.DEPENDENCY_UNAVAILABLE),
+    CannotUnseal: (Code.UNAVAILABLE, ErrorReason.DEPENDENCY_UNAVAILABLE),
+    SigningKeyUnusable: (Code.UNAVAILABLE, ErrorReason.DEPENDENCY_UNAVAILABLE),
     TimeoutError: (Code.UNAVAILABLE, ErrorReason.DEPENDENCY_UNAVAILABLE),
     AccessTokenTooLarge: (Code.INVALID_ARGUMENT, ErrorReason.INVALID_REQUEST),
 }

@@ -13,8 +13,5 @@ async def _refuse(_self: object, _request: Message, _call: Call) -> Message:
 class NotYet:
     """AdminService methods that answer UNIMPLEMENTED."""
 
-    ListSigningKeys = _refuse
-    RotateSigningKey = _refuse
-    TaintSigningKey = _refuse
     ListAuditEvents = _refuse
     ExplainToken = _refuse

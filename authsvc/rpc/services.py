@@ -7,11 +7,12 @@ from authsvc.core.clients import Clients
 from authsvc.core.exchange import Exchange
 from authsvc.core.feed import Feed
 from authsvc.core.introspect import Introspect
+from authsvc.core.key_lifecycle import SigningKeys
 from authsvc.core.list_sessions import ListSessions
 from authsvc.core.login import Login
 from authsvc.core.refresh import Refresh
 from authsvc.core.revoke import Revoke
-from authsvc.core.signing_keys import KeyRing
+from authsvc.core.signing_keys import Keys
 from authsvc.core.tail import Tail
 from authsvc.core.users import Users
 from authsvc.core.validate import SessionValidator
@@ -33,7 +34,8 @@ class Services:
     users: Users
     clients: Clients
     callers: Callers
-    keys: KeyRing
+    keys: Keys
+    signing_keys: SigningKeys
     view: View
     tail: Tail
     feed: Feed

@@ -53,7 +53,7 @@ class Snapshot:
         snapshot = pb.Snapshot(
             revision=self._revision,
             revocations=map(convert.revocation_message, entries),
-            keys=() if partial else convert.public_keys(self._keys),
+            keys=() if partial else convert.public_keys(self._keys.ring),
             partial=partial,
         )
         return pb.WatchResponse(snapshot=snapshot).SerializeToString()

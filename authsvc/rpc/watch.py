@@ -83,7 +83,8 @@ class Watchers:
                 yield _encode_revocations(list(map(convert.revocation_message, entries)))
 
     def _encode_keys(self) -> bytes:
-        keys = resources.KeySet(keys=convert.public_keys(self._keys), jwks=self._keys.jwks)
+        ring = self._keys.ring
+        keys = resources.KeySet(keys=convert.public_keys(ring), jwks=ring.jwks)
         return pb.WatchResponse(key_set=keys).SerializeToString()
 
     def _encode_beat(self, newest: Beat, is_first: bool) -> Iterator[bytes]:

@@ -52,9 +52,9 @@ RPCS = {
     "AdminService/ListClients": Rpc(Permission.ADMIN, "OK"),
     "AdminService/RotateClientKey": Rpc(Permission.ADMIN, _BAD),
     "AdminService/RevokeClient": Rpc(Permission.ADMIN, _BAD),
-    "AdminService/ListSigningKeys": _LATER,
-    "AdminService/RotateSigningKey": _LATER,
-    "AdminService/TaintSigningKey": _LATER,
+    "AdminService/ListSigningKeys": Rpc(Permission.ADMIN, "OK"),
+    "AdminService/RotateSigningKey": Rpc(Permission.ADMIN, "OK"),
+    "AdminService/TaintSigningKey": Rpc(Permission.ADMIN, _BAD),
     "AdminService/ListAuditEvents": _LATER,
     "AdminService/ExplainToken": _LATER,
 }

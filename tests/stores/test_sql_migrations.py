@@ -62,12 +62,24 @@ async def postgres_catalogue(url: str) -> list[str]:
 
 
 async def sqlite_catalogue(url: str) -> list[str]:
-    """Everything SQLite knows of the schema, line by line. The order of constraints in a table does not matter."""
+    """Everything SQLite knows of the schema, part by part. The order of parts in a table does not matter: a column that
+    came later stands after the constraints."""
     async with connected(url) as connection:
         rows = (await connection.execute(text("SELECT tbl_name, sql FROM sqlite_master"))).all()
-    return without_alembic(
-        f"{table}: {line.strip().rstrip(',')}" for table, sql in rows if sql for line in sql.splitlines()
-    )
+    return without_alembic(f"{table}: {part}" for table, sql in rows if sql for part in _parts(sql))
+
+
+def _parts(sql: str) -> list[str]:
+    """The parts of a CREATE TABLE, or the one of a CREATE INDEX: split at commas outside parentheses."""
+    head, _, body = " ".join(sql.split()).partition("(")
+    parts, depth = [""], 0
+    for character in body.rpartition(")")[0]:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [head.strip(), *(part.strip() for part in parts), body.rpartition(")")[2].strip()]
 
 
 def modes(directory: Path) -> dict[str, int]:

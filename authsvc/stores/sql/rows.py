@@ -212,13 +212,17 @@ def position(row: Sequence[Any]) -> LogPosition:
 
 
 SIGNING_KEY_COLUMNS: Columns = tuple(
-    schema.signing_keys.c["id", "algorithm", "state", "public_jwk", "created_at", "sealed_private"]
-)
+    schema.signing_keys.c[
+        "id", "algorithm", "state", "public_jwk", "created_at", "sealed_private", "active_at", "retiring_at",
+        "tainted_at", "taint_revision", "taint_comment",
+    ]
+)  # fmt: skip
 
 
 def signing_key(row: Sequence[Any]) -> SigningKey:
     """Read SIGNING_KEY_COLUMNS."""
-    return SigningKey(row[0], row[1], KeyState(row[2]), row[3], row[4], row[5])
+    key_id, algorithm, state, *rest = row
+    return SigningKey(key_id, algorithm, KeyState(state), *rest)
 
 
 def signing_key_values(key: SigningKey) -> dict[str, Any]:
@@ -230,6 +234,11 @@ def signing_key_values(key: SigningKey) -> dict[str, Any]:
         "public_jwk": key.public_jwk,
         "created_at": key.created_at,
         "sealed_private": key.sealed_private,
+        "active_at": key.active_at,
+        "retiring_at": key.retiring_at,
+        "tainted_at": key.tainted_at,
+        "taint_revision": key.taint_revision,
+        "taint_comment": storable(key.taint_comment),
     }
 
 

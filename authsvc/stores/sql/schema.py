@@ -152,6 +152,11 @@ signing_keys = Table(
     Column("public_jwk", Text, nullable=False),
     Column("sealed_private", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("active_at", BigInteger),
+    Column("retiring_at", BigInteger),
+    Column("tainted_at", BigInteger),
+    Column("taint_revision", BigInteger, nullable=False, server_default="0"),
+    Column("taint_comment", Text, nullable=False, server_default=""),
 )
 _active = signing_keys.c.state == "active"
 Index(
