@@ -1,9 +1,10 @@
 """Tokens on disk are their owner's alone, whole at every moment, and shared by all who open them."""
 
 import asyncio
-import multiprocessing
+import json
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -224,58 +225,32 @@ async def test_a_file_that_cannot_be_used_is_an_error_of_the_call(service: Servi
     assert failed.value.code() is grpc.StatusCode.FAILED_PRECONDITION
 
 
-async def test_forked_workers_share_a_session(service: Service, between: Between) -> None:
+@pytest.mark.parametrize("when", ["before its first use", "while it is in use"])
+async def test_forked_workers_share_a_session(service: Service, between: Between, when: str) -> None:
     """A source made before a fork serves parent and children: they renew in turn, and nobody is logged out."""
     login = await service.login()
-    client = SyncAuthClient(between.address, issuer=ISSUER, client_key=service.keys["web"])
-    source = SyncRefreshTokenSource(client, login.tokens.refresh_token)
+    words = {
+        "address": between.address,
+        "issuer": ISSUER,
+        "client_key": service.keys["web"],
+        "refresh_token": login.tokens.refresh_token,
+        "is_in_use": when == "while it is in use",
+    }
+    program = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("forking.py")),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "GRPC_ENABLE_FORK_SUPPORT": "1"},
+    )
 
-    tokens = await asyncio.to_thread(_fork_and_obtain, source, 3)
-    mine = await asyncio.to_thread(source.obtain)
-    await asyncio.to_thread(client.close)
+    out, _ = await asyncio.wait_for(program.communicate(json.dumps(words).encode()), 60)
 
-    assert set(tokens) == {mine}
-    assert between.counts["Refresh"] == 1
-
-
-async def test_workers_forked_from_a_source_in_use_renew_in_turn(service: Service, between: Between) -> None:
-    """The same when the parent has a channel open: each process has its own."""
-    login = await service.login()
-    client = SyncAuthClient(between.address, issuer=ISSUER, client_key=service.keys["web"])
-    source = SyncRefreshTokenSource(client, login.tokens.refresh_token)
-    first = await asyncio.to_thread(source.obtain)
-    source._renewal.refused(first, "ACCESS_TOKEN_EXPIRED")
-
-    tokens = await asyncio.to_thread(_fork_and_obtain, source, 3)
-    mine = await asyncio.to_thread(source.obtain)
-    await asyncio.to_thread(client.close)
-
-    assert first not in tokens
-    assert set(tokens) == {mine}
-    assert between.counts["Refresh"] == 2
-
-
-def _fork_and_obtain(source: SyncRefreshTokenSource, count: int) -> list[str]:
-    context = multiprocessing.get_context("fork")
-    queue = context.SimpleQueue()
-
-    def work() -> None:
-        try:
-            queue.put(source.obtain(20_000))
-        except SignInFailed as failed:
-            queue.put(str(failed))
-        os._exit(0)
-
-    workers = [context.Process(target=work) for _ in range(count)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(30)
-        worker.kill()
-    found = []
-    while not queue.empty():
-        found.append(queue.get())
-    return found
+    tokens = json.loads(out)
+    assert len(tokens) == 4
+    assert len({*tokens}) == 1
+    assert tokens[0].count(".") == 2
+    assert between.counts["Refresh"] == (2 if words["is_in_use"] else 1)
 
 
 def _in_a_child(check: Callable[[], bool]) -> bool:

@@ -124,7 +124,11 @@ class AuthClient:
 
 
 class SyncAuthClient:
-    """authsvc, for a registered client with threads: what AuthClient is on asyncio, and as safe to share."""
+    """authsvc, for a registered client with threads: what AuthClient is on asyncio, and safe to share between them.
+
+    Made before a fork it serves parent and children. To fork while it is in use, older versions of grpcio (1.74, but
+    not 1.85) must be told so, with GRPC_ENABLE_FORK_SUPPORT=1 in the environment.
+    """
 
     def __init__(
         self,

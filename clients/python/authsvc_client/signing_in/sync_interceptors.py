@@ -16,7 +16,7 @@ from authsvc_client.signing_in.attaching import (
     was_held_back,
 )
 from authsvc_client.signing_in.errors import SignInFailed
-from authsvc_client.signing_in.plaintext import PlaintextRefused, TargetNotNamed
+from authsvc_client.signing_in.plaintext import TargetNotNamed
 from authsvc_client.signing_in.reasons import reason_in
 from authsvc_client.signing_in.sources import FixedSource
 from authsvc_client.signing_in.sync_sources import SyncSource
@@ -94,7 +94,7 @@ class _Desk:
 
         def heard() -> None:
             # It runs in the one thread that serves the channel, which an exception would end.
-            with suppress(SignInFailed, PlaintextRefused):
+            with suppress(SignInFailed):
                 self.is_worth_another(call, bearer)
 
         if not call.add_callback(heard):

@@ -28,7 +28,7 @@ _DIRECT: Final[Sequence[tuple[str, int]]] = (*OPTIONS, ("grpc.enable_http_proxy"
 class PlaintextRefused(Exception):
     """The target is another host, and no TLS credentials were given."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str = "The target") -> None:
         super().__init__(f"{target} is not on this host: give TLS credentials, or say unsafe_plaintext=True")
 
 
