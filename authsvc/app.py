@@ -25,6 +25,7 @@ from authsvc.core.clients import Clients
 from authsvc.core.clock import SECOND, Clock
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.exchange import Exchange
+from authsvc.core.explain import Explain
 from authsvc.core.feed import Feed
 from authsvc.core.introspect import Introspect
 from authsvc.core.key_lifecycle import GivenKeys, ManagedKeys, SigningKeys
@@ -228,6 +229,17 @@ class App:
                 store=stores.clients, registry=self._registry, hints=cache.hints, mint=mint, clock=clock
             ),
             callers=Callers(mint, self._registry, validator, own_tokens),
+            explain=Explain(
+                issuer=settings.issuer,
+                mint=mint,
+                sessions=stores.sessions,
+                cache=cache.sessions,
+                clients=stores.clients,
+                signing_keys=self._signing_keys,
+                evidence=stores.evidence,
+                view=self._view,
+                clock=clock,
+            ),
             keys=self._keys,
             signing_keys=self._signing_keys,
             view=self._view,

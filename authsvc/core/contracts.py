@@ -251,6 +251,13 @@ class KeyStore(Protocol):
         """Replace the sealed private half. MUST change nothing and return False if it is no longer `sealed`."""
 
 
+class Evidence(Protocol):
+    """What is on record about the end of a session. For explanations; may look at much."""
+
+    async def of_revocation(self, session: Session) -> tuple[int, AuditEvent | None]:
+        """Return the revision at which the session was revoked (0 if that is not known any more), and the event."""
+
+
 class AuditLog(Protocol):
     """Events that change nothing else, such as a failed login."""
 

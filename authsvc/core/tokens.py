@@ -47,6 +47,15 @@ class Kind(Enum):
         self.text_length = _PREFIX_LENGTH + (secret_start + SECRET_BYTES + _MAC_BYTES) // 3 * 4
 
 
+class Fault(Enum):
+    """What is wrong with a text that begins like a token. Only for explaining it to an admin."""
+
+    LENGTH = "length"
+    TEXT = "text"
+    SECRET = "secret"
+    MAC = "mac"
+
+
 class TokenNotOurs(Exception):
     """This deployment never minted this text as a token of this kind. Nothing more is told."""
 
@@ -104,6 +113,20 @@ class TokenMint:
             secret=body[_REFRESH_SECRET_START:-_MAC_BYTES],
             token_hash=_hash(text),
         )
+
+    def fault(self, kind: Kind, text: str) -> Fault | None:
+        """Return why this deployment never minted this text as a token of this kind; None if it did."""
+        try:
+            self._open(kind, text)
+        except TokenNotOurs:
+            if len(text) != kind.text_length:
+                return Fault.LENGTH
+            try:
+                secret_id = binascii.a2b_base64(text[_PREFIX_LENGTH:].encode().translate(_TO_BASE64))[0]
+            except (ValueError, IndexError):
+                return Fault.TEXT
+            return Fault.MAC if secret_id in self._mac_keys else Fault.SECRET
+        return None
 
     def _mint(self, kind: Kind, content: bytes) -> Minted:
         body = bytes([self._current]) + content

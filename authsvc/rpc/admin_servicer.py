@@ -16,6 +16,7 @@ class AdminServicer(NotYet):
         self._users = services.users
         self._clients = services.clients
         self._signing_keys = services.signing_keys
+        self._explain = services.explain
 
     async def CreateUser(self, request: pb.CreateUserRequest, call: Call) -> pb.CreateUserResponse:
         requests.check_create_user(request)
@@ -93,3 +94,8 @@ class AdminServicer(NotYet):
         return pb.TaintSigningKeyResponse(
             revision=await self._signing_keys.taint(key_id, comment, call.asked)
         )
+
+    async def ExplainToken(self, request: pb.ExplainTokenRequest, call: Call) -> pb.ExplainTokenResponse:
+        token = requests.explained(request)
+        found = await self._explain.explain(token, request.audience, requests.verifier_at(request))
+        return convert.explain_response(found)

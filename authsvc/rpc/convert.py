@@ -12,6 +12,7 @@ from authsvc.core.access_tokens import AccessToken
 from authsvc.core.callers import Caller
 from authsvc.core.clock import SECOND
 from authsvc.core.exchange import Exchanged
+from authsvc.core.explanation import Explanation
 from authsvc.core.introspect import Introspected
 from authsvc.core.login import LoggedIn
 from authsvc.core.model import Client, KeyState, Revocation, Session, SigningKey, Subject, User
@@ -19,6 +20,7 @@ from authsvc.core.refresh import Refreshed
 from authsvc.core.signing_keys import KeyRing
 from authsvc.core.validate import LiveSession
 from authsvc.rpc.requests import PERMISSIONS, REASONS
+from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1 import resources_pb2 as resources
 
@@ -255,3 +257,17 @@ def exchange_response(exchanged: Exchanged, caller: Caller, revision: int) -> pb
     )
     fill_session(response.session, live.session, caller, live.idle_expires_at)
     return response
+
+
+def explain_response(found: Explanation) -> admin.ExplainTokenResponse:
+    """Return what is wrong with a token, and whose it is."""
+    return admin.ExplainTokenResponse(
+        active=found.active,
+        findings=found.findings,
+        token_type=found.token_type,
+        session_id=found.session_id,
+        user_id=found.user_id,
+        client_id=found.client_id,
+        key_id=found.key_id,
+        expire_time=timestamp(found.expires_at),
+    )

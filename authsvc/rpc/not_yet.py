@@ -14,4 +14,3 @@ class NotYet:
     """AdminService methods that answer UNIMPLEMENTED."""
 
     ListAuditEvents = _refuse
-    ExplainToken = _refuse

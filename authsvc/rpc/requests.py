@@ -208,3 +208,22 @@ def plain(field: str, value: str) -> str:
     checks.text(field, value, USERNAME_MAX_BYTES, needed=False)
     checks.done()
     return value
+
+
+def explained(request: admin.ExplainTokenRequest) -> str:
+    """Return the token to explain, whatever it looks like. Raises InvalidRequest unless the request is well-formed."""
+    checks = Checks()
+    checks.that(bool(request.token), "token", "must not be empty")
+    checks.text("audience", request.audience, _NAME_MAX_BYTES, needed=False)
+    checks.done()
+    return request.token
+
+
+def verifier_at(request: admin.ExplainTokenRequest) -> int | None:
+    """Return what the clock of the refusing service shows, if that is told. Raises InvalidRequest."""
+    if not request.HasField("verifier_time"):
+        return None
+    try:
+        return int(request.verifier_time.ToMilliseconds())
+    except ValueError:
+        raise InvalidRequest(("verifier_time", "must be a time")) from None

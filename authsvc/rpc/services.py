@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from authsvc.core.callers import Callers
 from authsvc.core.clients import Clients
 from authsvc.core.exchange import Exchange
+from authsvc.core.explain import Explain
 from authsvc.core.feed import Feed
 from authsvc.core.introspect import Introspect
 from authsvc.core.key_lifecycle import SigningKeys
@@ -34,6 +35,7 @@ class Services:
     users: Users
     clients: Clients
     callers: Callers
+    explain: Explain
     keys: Keys
     signing_keys: SigningKeys
     view: View

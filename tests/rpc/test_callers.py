@@ -56,7 +56,7 @@ RPCS = {
     "AdminService/RotateSigningKey": Rpc(Permission.ADMIN, "OK"),
     "AdminService/TaintSigningKey": Rpc(Permission.ADMIN, _BAD),
     "AdminService/ListAuditEvents": _LATER,
-    "AdminService/ExplainToken": _LATER,
+    "AdminService/ExplainToken": Rpc(Permission.ADMIN, _BAD),
 }
 # What the rules themselves say to an empty request by somebody who is no user.
 _CLIENT_LISTS = {"AuthService/ListSessions": "CALLER_NOT_PERMITTED"}
