@@ -6,7 +6,7 @@ import io
 import logging
 import pkgutil
 import re
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import grpc.aio
@@ -47,7 +47,7 @@ async def service(sqlite_url: str, valkey: EmbeddedValkey, log: io.StringIO) -> 
         yield running
 
 
-async def told(call: Awaitable[Any]) -> str:
+async def told(call: Any) -> str:
     """All that the caller gets to see of a status."""
     try:
         response = await call

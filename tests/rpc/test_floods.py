@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import redis.asyncio
@@ -112,7 +113,7 @@ async def everywhere(service: Service, session: str, refresh: str, client_key: s
     """Present three forged tokens in every place that takes one."""
     auth, gateway = service.auth, service.by("gateway")
     batch = pb.BatchValidateSessionsRequest(session_tokens=[session] * 10)
-    calls = [
+    calls: list[Any] = [
         service.validate(session),
         auth.ExchangeSession(pb.ExchangeSessionRequest(session_token=session), metadata=gateway),
         auth.BatchValidateSessions(batch, metadata=gateway),
