@@ -289,6 +289,7 @@ class Counting(auth_service_pb2_grpc.AuthServiceServicer):
         self.introspected: list[pb.IntrospectRequest] = []
         self.ended: set[str] = set()
         self.fails_with: grpc.StatusCode | None = None
+        self.details: tuple[tuple[str, bytes], ...] = ()
         self.drops_last = False
         self.audiences = ["orders"]
         self.idle_ms = 3_600_000
@@ -307,7 +308,7 @@ class Counting(auth_service_pb2_grpc.AuthServiceServicer):
 
     async def _answer(self, context: Any) -> None:
         if self.fails_with is not None:
-            await context.abort(self.fails_with, "as the test wants it")
+            await context.abort(self.fails_with, "as the test wants it", self.details)
         if self.before_answer is not None:
             await self.before_answer()
 

@@ -160,7 +160,8 @@ async def test_the_domain_is_the_issuers_host(guarded: Guarded) -> None:
 
 
 def _info(error: grpc.aio.AioRpcError) -> error_details_pb2.ErrorInfo:
-    raw = dict(error.trailing_metadata() or ())["grpc-status-details-bin"]
+    trailing: Any = error.trailing_metadata() or ()
+    raw = next(value for key, value in trailing if key == "grpc-status-details-bin")
     info = error_details_pb2.ErrorInfo()
     status_pb2.Status.FromString(raw).details[0].Unpack(info)
     return info

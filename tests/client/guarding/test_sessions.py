@@ -174,6 +174,16 @@ async def test_an_error_of_authsvc_is_never_a_refusal(
     assert found == expected
 
 
+async def test_details_that_cannot_be_read_are_none(counting: tuple[Counting, str], guarded: Guarded) -> None:
+    """An error whose details are no details is an error like any other."""
+    counting[0].fails_with = grpc.StatusCode.UNAVAILABLE
+    counting[0].details = (("grpc-status-details-bin", b"\xff\xff\xff"),)
+
+    found = await refusal(guarded.unary("Unary", bearer(session_token(7))))
+
+    assert found == (grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_server_that_is_down_logs_nobody_out(kind: str) -> None:
     """Without a server the answer is UNAVAILABLE, and tokens that need no server are served."""

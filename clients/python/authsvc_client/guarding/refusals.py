@@ -4,11 +4,12 @@ The reasons are authsvc's own (`authsvc.v1.ErrorReason`), so that a client branc
 from. Details are made with googleapis-common-protos alone and, but for missing scopes, once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from authsvc_client.strict import MissingScope, TokenExpired, TokenRejected, TokenRevoked
@@ -98,10 +99,12 @@ def of_rejected(error: TokenRejected) -> Refused:
 
 def reason_in(error: grpc.RpcError) -> str:
     """The reason that a status of authsvc carries; empty if it carries none."""
-    trailing: dict[str, Any] = dict(error.trailing_metadata() or ())  # type: ignore[arg-type]  # pairs
+    # Pairs in every version of grpcio; a dict could not be made of the oldest one's.
+    trailing: Iterable[Any] = error.trailing_metadata() or ()
+    raw = next((value for key, value in trailing if key == DETAILS_KEY), b"")
     info = error_details_pb2.ErrorInfo()
     try:
-        details = status_pb2.Status.FromString(trailing.get(DETAILS_KEY, b"")).details
-    except ValueError:
+        details = status_pb2.Status.FromString(raw).details
+    except (DecodeError, TypeError):
         return ""
     return next((str(info.reason) for each in details if each.Unpack(info)), "")
