@@ -53,7 +53,7 @@ class Deployment:
         """Distrust the key, go on with a new one; return the old one's id."""
         old = self._key.key_id
         self._new_key()
-        self.log.keys_changed(self.jwks)
+        self.log.keys_changed()
         return old
 
     def client_key(self, client_id: str) -> str:

@@ -1,6 +1,8 @@
 """Owns the fake's revocation log: gap-free revisions, and streams that follow it. Leaves whom to `revoking`."""
 
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from threading import Condition
 from time import monotonic
 
@@ -34,9 +36,9 @@ class Log:
             self._add(pb.WatchResponse(revocation=entry))
             return self.revision
 
-    def keys_changed(self, jwks: str) -> None:
+    def keys_changed(self) -> None:
         """Tell the followers of a new key set."""
-        self._add(pb.WatchResponse(key_set=resources.KeySet(keys=self._keys(), jwks=jwks)))
+        self._add(pb.WatchResponse(key_set=self._key_set()))
 
     def wait_for(self, revision: int, seconds: float) -> bool:
         """Whether the log is at `revision` or gets there in time."""
@@ -44,28 +46,29 @@ class Log:
             return self.changed.wait_for(lambda: self.revision >= revision, max(0, seconds))
 
     def follow(self, from_revision: int, alive: Alive) -> Iterator[pb.WatchResponse]:
-        """Yield what a Watch stream says: a snapshot unless it can go on after `from_revision`, then all that is new,
-        and heartbeats. Ends when `alive` says so, looked at whenever somebody wakes `changed`."""
+        """Yield what a Watch stream says: a snapshot, or the key set if it can go on after `from_revision`, then all
+        that is new, and heartbeats. Ends when `alive` says so, looked at whenever somebody wakes `changed`."""
         with self.changed:
-            place = self._place_after(from_revision)
-            first = None if place is not None else self._snapshot()
-            place = len(self._events) if place is None else place
-        if first is not None:
-            yield first
-        beat_at = monotonic() + self._heartbeat_seconds
+            place, messages = self._begin(from_revision)
+        beat_at = monotonic()  # a new follower hears one at once, to measure from
         while alive():
+            yield from messages
             with self.changed:
                 self.changed.wait_for(
                     lambda: len(self._events) > place or not alive(),  # noqa: B023  called before it changes
                     max(0, beat_at - monotonic()),
                 )
-                news = self._events[place:]
-                place += len(news)
-            yield from news
-            if monotonic() >= beat_at:
-                beat_at = monotonic() + self._heartbeat_seconds
-                if self.heartbeats and alive():
-                    yield self._heartbeat()
+                messages, place = list(_runs(self._events[place:])), len(self._events)
+                if monotonic() >= beat_at:
+                    beat_at = monotonic() + self._heartbeat_seconds
+                    messages += [self._heartbeat()] if self.heartbeats else []
+
+    def _begin(self, from_revision: int) -> tuple[int, list[pb.WatchResponse]]:
+        """Where a follower begins in the events, and what it is told first."""
+        place = self._place_after(from_revision)
+        if place is None:
+            return len(self._events), [self._snapshot()]
+        return place, [pb.WatchResponse(key_set=self._key_set())]
 
     def _add(self, event: pb.WatchResponse) -> None:
         with self.changed:
@@ -86,6 +89,22 @@ class Log:
         snapshot = pb.Snapshot(revision=self.revision, revocations=live, keys=self._keys())
         return pb.WatchResponse(snapshot=snapshot)
 
+    def _key_set(self) -> resources.KeySet:
+        keys = self._keys()
+        jwks = json.dumps({"keys": [json.loads(key.jwk) for key in keys]})
+        return resources.KeySet(keys=keys, jwks=jwks)
+
     def _heartbeat(self) -> pb.WatchResponse:
         beat = pb.Heartbeat(revision=self.revision, server_time=timestamp(self._clock()))
         return pb.WatchResponse(heartbeat=beat)
+
+
+def _runs(events: Sequence[pb.WatchResponse]) -> Iterator[pb.WatchResponse]:
+    """The events as they are sent: several revocations in a row travel as one batch."""
+    for is_entries, run in groupby(events, key=lambda event: event.HasField("revocation")):
+        together = list(run)
+        if is_entries and len(together) > 1:
+            batch = pb.RevocationBatch(revocations=[event.revocation for event in together])
+            yield pb.WatchResponse(revocation_batch=batch)
+        else:
+            yield from together
