@@ -510,7 +510,7 @@ async def test_watch_tells_revocations_in_order_and_beats(either: Service) -> No
 
 
 async def test_watch_goes_on_where_it_was(either: Service) -> None:
-    """A follower that names a revision gets the keys and what came after it, and no snapshot; a negative one is refused."""
+    """A follower that names a revision gets the keys and what came after, no snapshot; a negative one is refused."""
     logins = [await either.login() for _ in range(3)]
     for each in logins:
         await either.revoke(token=each.session_token)
