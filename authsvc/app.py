@@ -39,7 +39,7 @@ from authsvc.core.passwords import PasswordHashing
 from authsvc.core.refresh import Refresh
 from authsvc.core.revoke import Revoke
 from authsvc.core.sealing import CannotUnseal, Vault
-from authsvc.core.signing_keys import NO_KEYS, Keys, SigningKeyUnusable, ring_from_pem
+from authsvc.core.signing_keys import NO_KEYS, VAULT_PURPOSE, Keys, SigningKeyUnusable, ring_from_pem
 from authsvc.core.tail import Tail
 from authsvc.core.throttle import FallbackThrottle, LocalThrottle
 from authsvc.core.tokens import RandomBytes, TokenMint
@@ -162,7 +162,7 @@ class App:
         return ManagedKeys(
             store=self.stores.keys,
             keys=self._keys,
-            vault=Vault(settings.secrets, "signing keys", self._outside.random_bytes),
+            vault=Vault(settings.secrets, VAULT_PURPOSE, self._outside.random_bytes),
             algorithm=settings.signing_algorithm,
             rotation_ms=settings.key_rotation,
             announcer=self._announcer,
@@ -304,7 +304,7 @@ class App:
             try:
                 await self._signing_keys.load()
             except (CannotUnseal, SigningKeyUnusable) as error:
-                _log.error("the signing key cannot be used; no access token is issued here", cause=str(error))
+                _log.error("a signing key cannot be used", cause=_cause(error))
             self._reloaded = registry
 
     async def _keep_keys(self) -> None:
@@ -316,7 +316,7 @@ class App:
             except StoreUnavailable:
                 continue
             except (CannotUnseal, SigningKeyUnusable) as error:
-                _log.error("a signing key cannot be used", cause=str(error))
+                _log.error("a signing key cannot be used", cause=_cause(error))
                 await asyncio.sleep(_SWEEP_EVERY)
 
     async def _beat(self) -> None:
@@ -331,6 +331,10 @@ class App:
                 self._begin(self._reload())
             if beats % _SWEEP_EVERY == 0:
                 self._view.forget_expired(self._outside.clock())
+
+
+def _cause(error: Exception) -> str:
+    return str(error) or type(error).__name__
 
 
 async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:

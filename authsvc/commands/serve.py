@@ -108,7 +108,7 @@ async def _start_now(settings: Settings) -> App:
 
 _SECRETS_LOST = (
     "the signing key in the database was sealed under a secret that AUTHSVC_SECRET_KEYS_FILE does not list; "
-    "add that secret again, below the current one"
+    "add that secret again, below the current one, and run `authsvc secrets reencrypt` before it is removed"
 )
 
 

@@ -118,8 +118,8 @@ class ManagedKeys:
         self._loading = asyncio.Lock()
 
     async def load(self) -> None:
-        """Read the keys anew, making the first if there is none, and swap the ring. Raises StoreUnavailable,
-        CannotUnseal and SigningKeyUnusable; after the last two the ring is swapped, but cannot sign."""
+        """Read the keys anew, making the first if there is none, and swap the ring. Raises StoreUnavailable;
+        CannotUnseal and SigningKeyUnusable after the swap: this instance cannot sign, now or once the time has come."""
         async with self._loading:  # of two, the one that read later must swap later
             keys = await self._store.list()
             active = _only(keys, KeyState.ACTIVE)
@@ -134,6 +134,9 @@ class ManagedKeys:
                 self._swap(KeyRing(None, believed(keys)))
                 raise
             self._swap(KeyRing(opened, believed(keys)))
+            # Better known now than on the day when it is to sign.
+            if (prepared := self._prepared()) is not None:
+                self._vault.unseal(prepared.sealed_private, prepared.id)
 
     async def step(self) -> None:
         """Prepare, activate and retire what is due."""

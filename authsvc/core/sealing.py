@@ -44,6 +44,14 @@ class Vault:
             self._keys[self._current], value, place.encode(), self._random_bytes
         )
 
+    def is_current(self, sealed: bytes) -> bool:
+        """Whether the value was sealed under the current secret."""
+        return sealed[:1] == bytes([self._current])
+
+    def reseal(self, sealed: bytes, place: str) -> bytes:
+        """Return the value sealed for this place anew, under the current secret. Raises CannotUnseal."""
+        return self.seal(self.unseal(sealed, place), place)
+
     def unseal(self, sealed: bytes, place: str) -> bytes:
         """Return the value sealed for this place. Raises CannotUnseal."""
         key = self._keys.get(sealed[0]) if sealed else None

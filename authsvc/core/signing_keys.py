@@ -22,6 +22,7 @@ from authsvc_client.strict import KeyRefused, KeySet, public_jwk
 
 PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
 
+VAULT_PURPOSE = "signing keys"
 KEY_SET_MAX_AGE_MS = 300_000
 RSA_MIN_BITS = 3072
 # A PEM file may hold several keys, one block each.

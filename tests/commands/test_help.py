@@ -15,7 +15,18 @@ def test_help_names_every_command() -> None:
     """`authsvc --help` lists the commands and says how they end."""
     shown = processes.run("--help").stdout
 
-    for command in ("dev", "serve", "migrate", "health", "user", "client", "session"):
+    for command in (
+        "dev",
+        "serve",
+        "migrate",
+        "health",
+        "user",
+        "client",
+        "session",
+        "key",
+        "explain",
+        "secrets",
+    ):
         assert f" {command} " in shown
     assert "Exit status" in shown
 
@@ -41,7 +52,18 @@ def test_help_loads_no_command() -> None:
 
 def test_each_command_has_help() -> None:
     """Each command explains itself."""
-    for command in ("serve", "dev", "user", "client", "session", "migrate", "health"):
+    for command in (
+        "serve",
+        "dev",
+        "user",
+        "client",
+        "session",
+        "key",
+        "explain",
+        "secrets",
+        "migrate",
+        "health",
+    ):
         ended = CliRunner().invoke(_app, [command, "--help"], prog_name="authsvc")
 
         assert ended.exit_code == 0
@@ -58,6 +80,6 @@ def test_a_misspelt_command_is_guessed() -> None:
 
 def test_commands_of_later_versions_are_not_pretended() -> None:
     """What this version cannot do is no command of it."""
-    ended = [CliRunner().invoke(_app, [command]) for command in ("key", "audit", "explain")]
+    ended = [CliRunner().invoke(_app, [command]) for command in ("audit",)]
 
-    assert [each.exit_code for each in ended] == [2, 2, 2]
+    assert [each.exit_code for each in ended] == [2]

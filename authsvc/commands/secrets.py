@@ -1,0 +1,76 @@
+"""Owns `authsvc secrets`: moving a deployment to another secret. Straight on the database; servers may run meanwhile.
+
+Leaves what is sealed to `core.reencryption`.
+"""
+
+import asyncio
+import os
+
+import typer
+
+from authsvc.commands.connection import read
+from authsvc.commands.failure import REFUSED, CommandFailed
+from authsvc.commands.options import Json
+from authsvc.commands.output import print_json, say
+from authsvc.config import OfflineSettings, read_offline_settings
+
+# In the audit log. No client can have this id: it holds a space.
+_ACTOR = "offline command"
+
+commands = typer.Typer(
+    help="Move to another deployment secret.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+)
+
+
+@commands.callback()
+def _any_command() -> None:
+    pass
+
+
+@commands.command()
+def reencrypt(json: Json = False) -> None:
+    """Seal what is sealed in the database anew, under the first secret of AUTHSVC_SECRET_KEYS_FILE.
+
+    Needs AUTHSVC_DATABASE_URL and AUTHSVC_SECRET_KEYS_FILE, and no server. May be run again. Afterwards only tokens
+    still hang on older secrets; docs/keys.md says for how long.
+    """
+    from authsvc.commands import refusal  # late, like the rest of what works on the database
+    from authsvc.core.contracts import StoreUnavailable
+    from authsvc.core.sealing import CannotUnseal
+
+    settings = read(read_offline_settings)
+    try:
+        sealed, moved = asyncio.run(_reencrypt(settings))
+    except StoreUnavailable as error:
+        raise refusal.of_rule(error) from None
+    except CannotUnseal:
+        raise CommandFailed(
+            "a signing key was sealed under a secret that AUTHSVC_SECRET_KEYS_FILE does not list; add it",
+            REFUSED,
+        ) from None
+    if json:
+        print_json({"signing_keys": {"sealed": sealed, "moved": moved}})
+    else:
+        say(f"Signing keys sealed: {sealed}, of which {moved} moved to the current secret.")
+
+
+async def _reencrypt(settings: OfflineSettings) -> tuple[int, int]:
+    from authsvc.app import wall_clock
+    from authsvc.commands.schema import check_schema
+    from authsvc.core.reencryption import reencrypt_signing_keys
+    from authsvc.core.sealing import Vault
+    from authsvc.core.signing_keys import VAULT_PURPOSE
+    from authsvc.stores.sql import open_stores
+
+    database_url = settings.database_url.get_secret_value()
+    await check_schema(database_url)
+    stores = open_stores(database_url, pool_size=2)
+    try:
+        vault = Vault(settings.secrets, VAULT_PURPOSE, os.urandom)
+        done = await reencrypt_signing_keys(stores.keys, vault, wall_clock, _ACTOR)
+    finally:
+        await stores.close()
+    return done.sealed, done.moved
