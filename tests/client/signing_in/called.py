@@ -34,7 +34,7 @@ class Called:
     @property
     def bearers(self) -> list[str]:
         """The bearer of each call so far; empty for a call without."""
-        return [each.get("authorization", "").removeprefix("Bearer ") for each in self.seen]
+        return [_bearer(each) for each in self.seen]
 
     async def __aenter__(self) -> Self:
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
@@ -66,10 +66,14 @@ class Called:
 
     async def _note(self, context: Any) -> None:
         self.seen.append(dict(context.invocation_metadata()))
-        reason = self.refuses(self.bearers[-1])
+        reason = self.refuses(_bearer(self.seen[-1]))
         if reason:
             context.set_trailing_metadata((("grpc-status-details-bin", details(reason)),))
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "Refused.")
+
+
+def _bearer(metadata: dict[str, str]) -> str:
+    return metadata.get("authorization", "").removeprefix("Bearer ")
 
 
 def details(reason: str) -> bytes:
