@@ -1,5 +1,7 @@
 """What the messages of Watch mean, without a transport."""
 
+from __future__ import annotations  # stub-only types
+
 from uuid import uuid4
 
 import pytest
@@ -62,7 +64,7 @@ def heartbeat(revision: int, sent_at: int = NOW) -> pb.WatchResponse:
 
 
 def public_key(
-    jwk: dict[str, str], state: resources.SigningKeyState = resources.SIGNING_KEY_STATE_ACTIVE
+    jwk: dict[str, str], state: resources.SigningKeyState.ValueType = resources.SIGNING_KEY_STATE_ACTIVE
 ) -> resources.PublicKey:
     return resources.PublicKey(jwk=to_json(jwk).decode(), key_id=jwk["kid"], state=state)
 
@@ -195,7 +197,7 @@ def test_keys_follow_the_stream(following: Following, verifier: Verifier) -> Non
 
 @pytest.mark.parametrize("state", [resources.SIGNING_KEY_STATE_TAINTED, resources.SIGNING_KEY_STATE_RETIRED])
 def test_distrusted_key_is_never_used(
-    following: Following, verifier: Verifier, state: resources.SigningKeyState
+    following: Following, verifier: Verifier, state: resources.SigningKeyState.ValueType
 ) -> None:
     """A key that is not to be believed is not, even where it is listed."""
     listed = resources.KeySet(keys=[public_key(JWK, state), public_key(OTHER_JWK)])

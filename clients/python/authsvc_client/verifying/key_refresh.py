@@ -9,7 +9,7 @@ import random
 from threading import Event, Thread
 from typing import Final, Self
 
-from authsvc_client.forking import tell_after_fork
+from authsvc_client.forking import tell_of_forks
 from authsvc_client.strict import KeySetRefused
 from authsvc_client.verifying.key_sources import KeySource, KeySourceFailed
 from authsvc_client.verifying.verifier import Verifier
@@ -36,8 +36,9 @@ class KeyRefresh:
         self._stopping = Event()
         self._ready = Event()
         self._thread: Thread | None = None
+        self._resting = False
         verifier.on_unknown_key = self._want
-        tell_after_fork(self)
+        tell_of_forks(self)
 
     def start(self) -> None:
         """Begin, unless begun."""
@@ -66,11 +67,15 @@ class KeyRefresh:
         if not self._ready.wait(timeout_ms / 1000):
             raise TimeoutError("no key set yet")
 
+    def before_fork(self) -> None:
+        """Rest: a thread does not live on in a child."""
+        self._resting = self._thread is not None
+        self.stop()
+
     def after_fork(self) -> None:
-        """Begin again in a child process."""
-        self._wanted, self._ready = Event(), Event()
-        if self._thread is not None:
-            self._thread = None
+        """Go on, in the parent and in the child."""
+        if self._resting:
+            self._resting = False
             self.start()
 
     def _want(self) -> None:

@@ -180,11 +180,6 @@ class Revocations:
         finally:
             self._remove_waiting(wake)
 
-    def after_fork(self) -> None:
-        """Forget locks and waiters of the parent process; its threads do not live on here."""
-        self._writing = Lock()
-        self._waiting = ()
-
     def _apply(self, entry: Revocation) -> str | None:
         """Let one entry count; return its session's id, None for anything that is not a session."""
         match entry.subject:

@@ -57,11 +57,6 @@ class Following:
             if self.keys is not None:
                 verifier.use_keys(self.keys)
 
-    def after_fork(self) -> None:
-        """Forget locks that a thread of the parent process may have held."""
-        self._using_keys = Lock()
-        self.revocations.after_fork()
-
     def begin(self) -> pb.WatchRequest:
         """A new stream begins; return what to ask."""
         self._offset_ms = None

@@ -2,11 +2,12 @@
 messages mean to `following`; one event loop has `watcher`.
 
 One thread reads the stream; one attends to it: it cuts a stream that fell silent and asks for the key set when a token
-named a key that is not held. Both are daemons. After a fork the child begins again, with threads and a channel of its
-own; gRPC itself survives a fork only with GRPC_ENABLE_FORK_SUPPORT=1 in the environment.
+named a key that is not held. Both are daemons. When the process forks, they end before and begin again after it, in the
+parent and in the child; gRPC itself survives a fork only with GRPC_ENABLE_FORK_SUPPORT=1 in the environment.
 """
 
 import logging
+import os
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import Final, Self
@@ -16,7 +17,7 @@ import grpc
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
 from authsvc_client.clock import monotonic_clock
-from authsvc_client.forking import tell_after_fork
+from authsvc_client.forking import tell_of_forks
 from authsvc_client.strict import KeySetRefused
 from authsvc_client.verifying import Revocations, Verifier
 from authsvc_client.watching.back_off import BackOff
@@ -26,6 +27,7 @@ from authsvc_client.watching.following import KEY_FETCH_MS, SILENCE_MS, Followin
 _ATTEND_SECONDS: Final = 0.25
 _KEY_TIMEOUT_SECONDS: Final = 2.0
 _STOP_SECONDS: Final = 5.0
+_YES: Final = frozenset({"1", "t", "true", "y", "yes"})
 _log = logging.getLogger("authsvc_client")
 
 
@@ -53,9 +55,9 @@ class WatcherThread:
         self._key_fetch_ms = key_fetch_ms
         self._following = Following(verifier)
         self._run: _Run | None = None
-        self._of_parents: list[_Run] = []
+        self._forked_by: int | None = None
+        self._told_of_forks = False
         verifier.on_unknown_key = self._want_key
-        tell_after_fork(self)
 
     @property
     def revocations(self) -> Revocations:
@@ -72,6 +74,9 @@ class WatcherThread:
         if self._run is None:
             channel = open_channel_sync(self.target, self._tls, unsafe_plaintext=self._unsafe_plaintext)
             self._run = _Run(self._following, channel, self._credential, self._key_fetch_ms)
+            if not self._told_of_forks:
+                self._told_of_forks = True
+                tell_of_forks(self)
 
     def stop(self) -> None:
         """End. It may be started again, and then resumes where it stood."""
@@ -96,14 +101,25 @@ class WatcherThread:
         """Return once the view is at least at `revision`. Raises RevisionNotReached."""
         self.revocations.wait_for_revision_sync(revision, timeout_ms)
 
+    def before_fork(self) -> None:
+        """Rest: gRPC must have nothing open while its process forks."""
+        self._forked_by = os.getpid() if self._run is not None else None
+        self.stop()
+
     def after_fork(self) -> None:
-        """Begin again in a child process."""
-        if self._run is not None:
-            # The parent's channel is neither used nor taken apart here.
-            self._of_parents.append(self._run)
-            self._run = None
-            self._following.after_fork()
+        """Go on where it stood, in the parent and in the child, each on a stream of its own.
+
+        Where gRPC does not survive a fork the child stays without: its view only gets older, and that shows.
+        """
+        parent, self._forked_by = self._forked_by, None
+        if parent is None:
+            return
+        if parent == os.getpid() or _survives_forks():
             self.start()
+        else:
+            _log.warning(
+                "revocations are not followed in this child: set GRPC_ENABLE_FORK_SUPPORT=1 at start"
+            )
 
     def _want_key(self) -> None:
         if self._run is not None:
@@ -194,3 +210,8 @@ class _Run:
             _log.warning("the key set could not be fetched: %s", error.code().name)
         except KeySetRefused as error:
             _log.error("a key set was refused, the last one stays: %s", error)
+
+
+def _survives_forks() -> bool:
+    """Whether gRPC was told, when it was loaded, to expect forks. Else it hangs in a child that uses it."""
+    return os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").lower() in _YES  # noqa: TID251  gRPC's own switch
