@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -36,10 +37,10 @@ async def registry(stores: SqlStores) -> int:
     return (await stores.log.position()).registry
 
 
-def a_taint(**changes: object) -> TaintOrder:
+def a_taint(**changes: Any) -> TaintOrder:
     """An order to distrust a key."""
     order = TaintOrder(NOW + 5, "stolen", NOW + 3_650 * DAY, an_event("key.tainted"))
-    return replace(order, **changes)  # type: ignore[arg-type]  each test knows the fields
+    return replace(order, **changes)
 
 
 async def test_comes_back_as_it_was(stores: SqlStores) -> None:
