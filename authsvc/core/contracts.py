@@ -200,19 +200,14 @@ class RevocationLog(Protocol):
         """Make the whole cache cold, and return the new epoch."""
 
 
-class SuccessorNeeded(Exception):
-    """Nothing has changed: the key signs, and there is none to take its place."""
-
-
 @dataclass(frozen=True, slots=True)
 class TaintOrder:
-    """How to distrust a key: when, why, until when, who asks; `successor` signs if no prepared key can."""
+    """How to distrust a key: when, why, until when, and who asks."""
 
     tainted_at: int
     comment: str
     expires_at: int
     audit: AuditEvent
-    successor: SigningKey | None = None
 
 
 class KeyStore(Protocol):
@@ -244,8 +239,8 @@ class KeyStore(Protocol):
 
     async def taint(self, key_id: str, order: TaintOrder) -> Revocation | None:
         """Distrust a key in any state and write the log entry that says so, which is returned; of a key that was
-        tainted before, that of then. If it was the active one, the prepared one signs, else the successor; the new
-        one's `active_at` is order.tainted_at. None if there is no such key. Raises SuccessorNeeded."""
+        tainted before, that of then. If it was the active one, the prepared one signs from order.tainted_at on; if
+        there is none, no key is active. None if there is no such key."""
 
     async def reseal(self, key_id: str, sealed: bytes, resealed: bytes, audit: AuditEvent) -> bool:
         """Replace the sealed private half. MUST change nothing and return False if it is no longer `sealed`."""

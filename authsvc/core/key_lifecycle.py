@@ -16,7 +16,7 @@ from typing import Protocol
 
 from authsvc.core.announce import Announcer
 from authsvc.core.clock import DAY, MINUTE, Clock
-from authsvc.core.contracts import KeyStore, Revoked, StoreUnavailable, SuccessorNeeded, TaintOrder
+from authsvc.core.contracts import KeyStore, Revoked, StoreUnavailable, TaintOrder
 from authsvc.core.errors import InvalidRequest, NotFound, SigningKeysNotManaged
 from authsvc.core.feed import Feed, FeedEvent
 from authsvc.core.lifetimes import REVOCATION_GRACE
@@ -41,6 +41,7 @@ KEPT_MS = REVOCATION_GRACE + 5 * MINUTE
 # Who stole a private key writes any expiry into a token, so its entry in the log has to stay.
 TAINT_MS = 3_650 * DAY
 COMMENT_MAX_BYTES = 256
+_TAKE_UP_SECONDS = 0.25
 _ACTOR = "authsvc"
 
 
@@ -124,6 +125,7 @@ class ManagedKeys:
             keys = await self._store.list()
             active = _only(keys, KeyState.ACTIVE)
             if active is None:
+                self._swap(KeyRing(None, believed(keys)))  # What signed until now may be what was distrusted.
                 first = await self._new_key(KeyState.ACTIVE)
                 await self._store.create_active(first, self._event("key.created", first.id))
                 keys = await self._store.list()
@@ -186,18 +188,16 @@ class ManagedKeys:
             raise InvalidRequest(("comment", f"must be at most {COMMENT_MAX_BYTES} bytes"))
         now = self._clock()
         event = self._event("key.tainted", ": ".join(filter(None, (key_id, comment))), asked)
-        order = TaintOrder(now, comment, now + TAINT_MS, event)
-        try:
-            entry = await self._store.taint(key_id, order)
-        except SuccessorNeeded:
-            successor = await self._new_key(KeyState.ACTIVE)
-            entry = await self._store.taint(key_id, replace(order, successor=successor))
+        entry = await self._store.taint(key_id, TaintOrder(now, comment, now + TAINT_MS, event))
         if entry is None:
             raise NotFound
         try:
-            await self.load()
-        except (StoreUnavailable, CannotUnseal, SigningKeyUnusable):
-            self._drop(key_id)  # What is done is done; the successor is taken up as soon as that is possible.
+            async with asyncio.timeout(_TAKE_UP_SECONDS):
+                await self.load()
+        except (TimeoutError, StoreUnavailable, CannotUnseal, SigningKeyUnusable):
+            self._drop(
+                key_id
+            )  # Distrust does not wait for the key that takes its place, which the next load brings.
         await self._announcer.announce(Revoked(entry.revision, (entry,), ()))
         return entry.revision
 

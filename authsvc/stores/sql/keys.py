@@ -5,13 +5,13 @@ changes take turns, and each sees what the one before has done. (PostgreSQL read
 one writer anyway.) Keys change seldom, so nobody waits for long.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 from sqlalchemy import BigInteger, LargeBinary, Update, bindparam, select, update
 
-from authsvc.core.contracts import SuccessorNeeded, TaintOrder
+from authsvc.core.contracts import TaintOrder
 from authsvc.core.model import AuditEvent, KeyState, Revocation, SigningKey, Subject
 from authsvc.stores.sql.audit import record_in
 from authsvc.stores.sql.compiled import insert_whole
@@ -115,10 +115,7 @@ class KeyStore:
         return False
 
     async def taint(self, key_id: str, order: TaintOrder) -> Revocation | None:
-        """Distrust a key and write the log entry, which is returned. None if there is no such key.
-
-        Raises SuccessorNeeded.
-        """
+        """Distrust a key and write the log entry, which is returned. None if there is no such key."""
         entry = Revocation(0, Subject.KEY, key_id, None, order.expires_at)
         with suppress(_NothingToDo):
             async with self._turn(reserved=True) as transaction:
@@ -135,7 +132,7 @@ class KeyStore:
                 values = {"key_id": key_id, "at": order.tainted_at, "revision": entry.revision}
                 await transaction.run(_TAINT, {**values, "comment": storable(order.comment)})
                 if keys[key_id].state is KeyState.ACTIVE:
-                    await _replace(transaction, keys, order)
+                    await _promote(transaction, keys.values(), order.tainted_at)
         return entry if entry.revision else None
 
     async def reseal(self, key_id: str, sealed: bytes, resealed: bytes, audit: AuditEvent) -> bool:
@@ -167,12 +164,8 @@ class KeyStore:
             yield transaction
 
 
-async def _replace(transaction: Transaction, keys: Mapping[str, SigningKey], order: TaintOrder) -> None:
-    """Let the prepared key sign, which verifiers know already; else the successor. Raises SuccessorNeeded."""
-    for key in keys.values():
+async def _promote(transaction: Transaction, keys: Iterable[SigningKey], active_at: int) -> None:
+    """Let the prepared key sign, if there is one: verifiers know it already."""
+    for key in keys:
         if key.state is KeyState.PREPARED:
-            await transaction.run(_ACTIVATE, {"key_id": key.id, "at": order.tainted_at})
-            return
-    if order.successor is None:
-        raise SuccessorNeeded
-    await transaction.run(_INSERT, signing_key_values(order.successor))
+            await transaction.run(_ACTIVATE, {"key_id": key.id, "at": active_at})
