@@ -7,7 +7,7 @@ few followers at a time have their turn, and calls that wait have theirs in betw
 
 import asyncio
 
-from authsvc.core.feed import Feed
+from authsvc.core.feed import Beat, Feed
 
 # Serving a follower costs about 0.1 ms of CPU, so rounds take at most 40 % of one core: 1,000 followers, 4 a second.
 GAP_SECONDS_EACH = 0.000_25
@@ -26,17 +26,18 @@ class Rounds:
     async def next(self) -> None:
         """Return, when there is something new, as the caller's turn comes. Call only when up to date with the feed."""
         if self._calling is None:
-            self._calling = asyncio.create_task(self._call())
+            self._calling = asyncio.create_task(self._call(self._feed.end, self._feed.beat))
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         await turn
 
-    async def _call(self) -> None:
-        """Serve those who wait whenever the feed moves, until it closes."""
+    async def _call(self, place: int, beat: Beat) -> None:
+        """Serve those who wait whenever the feed has moved on from `place` and `beat`, until it closes."""
         clock = asyncio.get_running_loop().time
         while not self._feed.closed:
-            await self._feed.changed(self._feed.end, self._feed.beat)
-            began = clock()
+            await self._feed.changed(place, beat)
+            # Noted before anybody is served: who was served first may be waiting again for what comes meanwhile.
+            place, beat, began = self._feed.end, self._feed.beat, clock()
             served = await self._serve()
             gap = min(LONGEST_GAP_SECONDS, served * GAP_SECONDS_EACH)
             await asyncio.sleep(max(0, began + gap - clock()))
