@@ -8,6 +8,8 @@ from authsvc.stores.sql.database import Database
 from authsvc.stores.sql.schema import audit_events, revocations
 
 _event = audit_events.c
+# What may happen to a session, or its user, at the very same time.
+_OTHER_EVENTS = ("login.failed", "login.throttled", "token.rotated", "session.created")
 # Of the session alone, or of all of its user's; written by the same hand at the same time.
 _EVENT = (
     select(_event.event, _event.happened_at, _event.actor, _event.reason)
@@ -17,7 +19,7 @@ _EVENT = (
             _event.session_id == bindparam("session_id"),
             and_(_event.user_id == bindparam("user_id"), _event.session_id == ""),
         ),
-        _event.event.not_in(("login.failed", "login.throttled", "token.rotated", "session.created")),
+        *(_event.event != other for other in _OTHER_EVENTS),
     )
     .order_by(_event.id)
     .limit(1)
