@@ -280,7 +280,7 @@ async def test_followers_leave_room_for_others() -> None:
     tasks = [asyncio.create_task(follow(follower)) for follower in followers]
     await asyncio.sleep(0)
     followed.revoke()
-    seen = await count_turns()
+    seen = await asyncio.wait_for(count_turns(), 10)
     await asyncio.gather(*tasks)
 
     assert max(after - before for before, after in pairwise(seen)) <= rounds.AT_A_TIME

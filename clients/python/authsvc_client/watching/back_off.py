@@ -4,7 +4,7 @@ import random
 from typing import Final
 
 FIRST_MS: Final = 100
-LONGEST_MS: Final = 5_000
+LONGEST_MS: Final = 2_000
 
 
 class BackOff:
@@ -18,7 +18,7 @@ class BackOff:
         self._failures = 0
 
     def next_ms(self) -> float:
-        """How long to wait now: anything up to 100 ms the first time, up to 5 s in the end."""
+        """How long to wait now: anything up to 100 ms the first time, up to 2 s in the end."""
         ceiling = min(LONGEST_MS, FIRST_MS * 2.0 ** min(self._failures, 16))
         self._failures += 1
         return random.uniform(0, ceiling)  # noqa: S311  no secret
