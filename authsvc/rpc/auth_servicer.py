@@ -91,4 +91,4 @@ class AuthServicer:
         return response
 
     def Watch(self, request: pb.WatchRequest, call: Call) -> AsyncIterator[bytes]:
-        return self._watchers.follow(requests.from_revision(request))
+        return self._watchers.follow(requests.from_revision(request), request.batches)

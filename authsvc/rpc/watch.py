@@ -32,11 +32,14 @@ class Watchers:
         self._keys = services.keys
         self._snapshots = Snapshots(services)
         self._rounds = Rounds(services.feed)
-        self._batch: tuple[int, int, Sequence[bytes]] = (0, 0, ())
+        self._runs: dict[bool, tuple[int, int, Sequence[bytes]]] = {}
         self._beat: tuple[Beat, bytes] = (Beat(0, 0), b"")
 
-    async def follow(self, from_revision: int) -> AsyncIterator[bytes]:
-        """Yield encoded WatchResponses: a snapshot or else the key set, then every event as it comes."""
+    async def follow(self, from_revision: int, batches: bool = True) -> AsyncIterator[bytes]:
+        """Yield encoded WatchResponses: a snapshot or else the key set, then every event as it comes.
+
+        With `batches` revocations that wait together come in one message.
+        """
         place = await self._resume(from_revision)
         beat: Beat | None = None
         if place is not None:
@@ -49,7 +52,7 @@ class Watchers:
                     yield part
                 place = snapshot.place
             elif events:
-                for message in self._encode(place, events):
+                for message in self._encode(place, events, batches):
                     yield message
                 place += len(events)
             elif beat is not self._feed.beat:
@@ -68,19 +71,20 @@ class Watchers:
             return self._feed.place_after(from_revision)
         return None
 
-    def _encode(self, place: int, events: Sequence[FeedEvent]) -> Sequence[bytes]:
+    def _encode(self, place: int, events: Sequence[FeedEvent], batches: bool) -> Sequence[bytes]:
         """The messages for a run of events. Followers are mostly in step, so the last run is kept."""
-        if self._batch[:2] != (place, len(events)):
-            self._batch = (place, len(events), tuple(self._encode_runs(events)))
-        return self._batch[2]
+        run = self._runs.get(batches)
+        if run is None or run[:2] != (place, len(events)):
+            run = self._runs[batches] = (place, len(events), tuple(self._encode_run(events, batches)))
+        return run[2]
 
-    def _encode_runs(self, events: Iterable[FeedEvent]) -> Iterator[bytes]:
+    def _encode_run(self, events: Iterable[FeedEvent], batches: bool) -> Iterator[bytes]:
         for is_keys, run in groupby(events, key=lambda event: event.revocation is None):
             if is_keys:
                 yield self._encode_keys()
             else:
                 entries = [event.revocation for event in run if event.revocation is not None]
-                yield _encode_revocations(list(map(convert.revocation_message, entries)))
+                yield from _encode_revocations(list(map(convert.revocation_message, entries)), batches)
 
     def _encode_keys(self) -> bytes:
         ring = self._keys.ring
@@ -100,11 +104,13 @@ class Watchers:
         yield self._beat[1]
 
 
-def _encode_revocations(messages: list[resources.Revocation]) -> bytes:
-    if len(messages) == 1:
-        return pb.WatchResponse(revocation=messages[0]).SerializeToString()
-    batch = pb.RevocationBatch(revocations=messages)
-    return pb.WatchResponse(revocation_batch=batch).SerializeToString()
+def _encode_revocations(messages: list[resources.Revocation], batches: bool) -> Iterator[bytes]:
+    if batches and len(messages) > 1:
+        batch = pb.RevocationBatch(revocations=messages)
+        yield pb.WatchResponse(revocation_batch=batch).SerializeToString()
+        return
+    for message in messages:
+        yield pb.WatchResponse(revocation=message).SerializeToString()
 
 
 def _encode_beat(beat: Beat) -> bytes:

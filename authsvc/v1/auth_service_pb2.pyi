@@ -747,16 +747,20 @@ class WatchRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FROM_REVISION_FIELD_NUMBER: _builtins.int
+    BATCHES_FIELD_NUMBER: _builtins.int
     from_revision: _builtins.int
     """Last revision the caller has seen. 0: begin with a snapshot."""
+    batches: _builtins.bool
+    """Whether the caller takes RevocationBatch. Otherwise each revocation comes in a message of its own."""
     def __init__(
         self,
         *,
         from_revision: _builtins.int = ...,
+        batches: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_revision", b"from_revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batches", b"batches", "from_revision", b"from_revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -791,7 +795,7 @@ class WatchResponse(_message.Message):
 
     @_builtins.property
     def revocation_batch(self) -> Global___RevocationBatch:
-        """Several more revocations, in order: what came while the stream was busy."""
+        """Several more revocations, in order: what came while the stream was busy. Only if the request asked for `batches`."""
 
     def __init__(
         self,

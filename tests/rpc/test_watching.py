@@ -18,9 +18,9 @@ PATIENCE = 5.0
 
 
 @asynccontextmanager
-async def watching(service: Service, from_revision: int = 0) -> AsyncIterator[Any]:
+async def watching(service: Service, from_revision: int = 0, batches: bool = True) -> AsyncIterator[Any]:
     """Follow an instance's log."""
-    request = pb.WatchRequest(from_revision=from_revision)
+    request = pb.WatchRequest(from_revision=from_revision, batches=batches)
     stream = service.auth.Watch(request, metadata=service.by("gateway"))
     yield stream
     stream.cancel()
@@ -241,3 +241,17 @@ async def test_ends_with_the_instance(sqlite_url: str) -> None:
         await stopping
 
     assert clock() - began < 4
+
+
+@pytest.mark.parametrize("batches", [False, True])
+async def test_batches_only_for_those_who_ask(service: Service, batches: bool) -> None:
+    """Revocations that wait together come one by one, or in a batch if the request asks for batches."""
+    ended = await revoke_some(service, 5)
+
+    async with watching(service, from_revision=1, batches=batches) as stream:
+        first = await next_of(stream, "revocation", "revocation_batch")
+        rest = [] if batches else await revocations(stream, 3)
+
+    heard = [*first.revocation_batch.revocations] if batches else [first.revocation, *rest]
+    assert first.WhichOneof("event") == ("revocation_batch" if batches else "revocation")
+    assert [entry.session_id for entry in heard] == ended[1:]

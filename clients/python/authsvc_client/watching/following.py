@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from threading import Lock
 from typing import Final
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1 import resources_pb2 as resources
 from authsvc_client.clock import Clock, monotonic_clock
@@ -60,7 +62,7 @@ class Following:
     def begin(self) -> pb.WatchRequest:
         """A new stream begins; return what to ask."""
         self._offset_ms = None
-        return pb.WatchRequest(from_revision=self._position)
+        return pb.WatchRequest(from_revision=self._position, batches=True)
 
     def take(self, message: pb.WatchResponse) -> bool:
         """Put one message into effect. True if it was a heartbeat: all is well. Raises OutOfStep; KeySetRefused for a
@@ -108,7 +110,7 @@ class Following:
     def _beat(self, heartbeat: pb.Heartbeat) -> None:
         if heartbeat.revision > self._position:
             raise OutOfStep
-        delay_ms = self._delay_ms(heartbeat.server_time.ToMilliseconds())
+        delay_ms = self._delay_ms(_milliseconds(heartbeat.server_time))
         if delay_ms > SILENCE_MS:
             raise OutOfStep
         self.revocations.heard(delay_ms)
@@ -132,13 +134,21 @@ def key_set_of(keys: Iterable[resources.PublicKey]) -> KeySet:
 
 
 def _revocations(messages: Iterable[resources.Revocation]) -> Iterator[Revocation]:
+    """The entries, as the view takes them. Mostly sessions, and of a snapshot a million: those go the short way."""
     for message in messages:
+        if session_id := message.session_id:
+            yield Revocation(Subject.SESSION, session_id, _milliseconds(message.expire_time))
+            continue
         kind = message.WhichOneof("subject")
         # A kind that only a newer server knows forbids nothing that this client could judge.
         if kind is not None:
             yield Revocation(
                 subject=_SUBJECTS[kind],
                 subject_id="" if kind == "everyone" else getattr(message, kind),
-                expires_at=message.expire_time.ToMilliseconds(),
-                issued_before_at=message.issued_before_time.ToMilliseconds(),
+                expires_at=_milliseconds(message.expire_time),
+                issued_before_at=_milliseconds(message.issued_before_time),
             )
+
+
+def _milliseconds(timestamp: Timestamp) -> int:
+    return timestamp.seconds * 1000 + timestamp.nanos // 1_000_000

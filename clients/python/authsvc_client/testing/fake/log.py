@@ -45,11 +45,11 @@ class Log:
         with self.changed:
             return self.changed.wait_for(lambda: self.revision >= revision, max(0, seconds))
 
-    def follow(self, from_revision: int, alive: Alive) -> Iterator[pb.WatchResponse]:
-        """Yield what a Watch stream says: a snapshot, or the key set if it can go on after `from_revision`, then all
-        that is new, and heartbeats. Ends when `alive` says so, looked at whenever somebody wakes `changed`."""
+    def follow(self, request: pb.WatchRequest, alive: Alive) -> Iterator[pb.WatchResponse]:
+        """Yield what a Watch stream says: a snapshot, or the key set if it can go on from the request's revision, then
+        all that is new, and heartbeats. Ends when `alive` says so, looked at whenever somebody wakes `changed`."""
         with self.changed:
-            place, messages = self._begin(from_revision)
+            place, messages = self._begin(request.from_revision)
         beat_at = monotonic()  # a new follower hears one at once, to measure from
         while alive():
             yield from messages
@@ -58,7 +58,8 @@ class Log:
                     lambda: len(self._events) > place or not alive(),  # noqa: B023  called before it changes
                     max(0, beat_at - monotonic()),
                 )
-                messages, place = list(_runs(self._events[place:])), len(self._events)
+                fresh, place = self._events[place:], len(self._events)
+                messages = list(_in_batches(fresh)) if request.batches else fresh
                 if monotonic() >= beat_at:
                     beat_at = monotonic() + self._heartbeat_seconds
                     messages += [self._heartbeat()] if self.heartbeats else []
@@ -99,8 +100,8 @@ class Log:
         return pb.WatchResponse(heartbeat=beat)
 
 
-def _runs(events: Sequence[pb.WatchResponse]) -> Iterator[pb.WatchResponse]:
-    """The events as they are sent: several revocations in a row travel as one batch."""
+def _in_batches(events: Sequence[pb.WatchResponse]) -> Iterator[pb.WatchResponse]:
+    """The events, with several revocations in a row as one batch."""
     for is_entries, run in groupby(events, key=lambda event: event.HasField("revocation")):
         together = list(run)
         if is_entries and len(together) > 1:

@@ -89,7 +89,7 @@ class FakeServicer(auth_service_pb2_grpc.AuthServiceServicer):
                 changed.notify_all()
 
         if context.add_callback(wake):
-            yield from self._deployment.log.follow(request.from_revision, alive)
+            yield from self._deployment.log.follow(request, alive)
         if self.is_down:
             abort(context, Refused("DEPENDENCY_UNAVAILABLE"), self._domain)
 
