@@ -174,6 +174,17 @@ def test_subscribers_are_told_to_check_everything(revocations: Revocations) -> N
     assert told == [None, None]
 
 
+def test_failing_subscriber_keeps_nobody_from_hearing(revocations: Revocations) -> None:
+    """A mistake in one subscriber neither reaches the watcher nor the other subscribers."""
+    told: list[frozenset[str] | None] = []
+    revocations.subscribe(lambda _: told.remove(None))
+    revocations.subscribe(told.append)
+
+    revocations.apply([session()])
+
+    assert told == [frozenset({"session-1"})]
+
+
 def test_unsubscribed_is_not_told(revocations: Revocations) -> None:
     """Nobody is called after unsubscribing."""
     told: list[frozenset[str] | None] = []

@@ -179,6 +179,22 @@ async def test_credential_may_change(service: Service, verifier: Verifier) -> No
     assert keys == []
 
 
+async def test_credential_that_cannot_be_had(service: Service, verifier: Verifier) -> None:
+    """A credential that fails to be read once is asked for again; the watcher lives on."""
+    answers = iter([OSError("no such file"), service.keys["gateway"]])
+
+    def credential() -> str:
+        answer = next(answers)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    async with Watcher(service.address, credential, verifier) as watcher:
+        await watcher.ready()
+
+    assert verifier.keys is not None
+
+
 async def test_unknown_key_is_fetched(service: Service, watcher: Watcher, verifier: Verifier) -> None:
     """A token of a key not held yet is refused once and passes soon after, without a new stream."""
     login = await logged_in(service)

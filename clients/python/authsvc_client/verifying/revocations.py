@@ -8,7 +8,9 @@ away, so an answer from an older backup brings nothing back.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from enum import Enum
 from threading import Event, Lock
 from typing import Final, NamedTuple
@@ -24,6 +26,8 @@ NEVER_HEARD_MS: Final = 2**62
 _CLOCK_MARGIN_MS: Final = 60_000
 # A call of `forget_expired` looks at this many parts of 4,096: milliseconds of work even at 1,000,000 entries.
 _SWEPT_PARTS: Final = 64
+
+_log = logging.getLogger("authsvc_client")
 
 Callback = Callable[[frozenset[str] | None], None]
 
@@ -198,7 +202,10 @@ class Revocations:
 
     def _tell(self, session_ids: frozenset[str] | None) -> None:
         for callback in self._callbacks:
-            callback(session_ids)
+            try:
+                callback(session_ids)
+            except Exception:  # noqa: BLE001  one who cannot listen must not keep the others from hearing
+                _log.exception("a subscriber to revocations failed")
 
     def _add_waiting(self, wake: Callable[[], None]) -> None:
         with self._writing:
@@ -223,7 +230,7 @@ def _widened(known: _Before | None, entry: Revocation) -> _Before:
 
 def _waker(loop: asyncio.AbstractEventLoop, woken: asyncio.Event) -> Callable[[], None]:
     def wake() -> None:
-        if not loop.is_closed():
+        with suppress(RuntimeError):  # the loop has closed meanwhile
             loop.call_soon_threadsafe(woken.set)
 
     return wake

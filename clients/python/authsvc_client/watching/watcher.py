@@ -6,6 +6,7 @@ named a key that is not held. Nothing here is ever on the path of a request.
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Final, Self
 
 import grpc
@@ -99,6 +100,8 @@ class Watcher:
                 reason = "it fell silent"
             except OutOfStep:
                 reason = "something was missed"
+            except Exception as error:  # noqa: BLE001  whatever it was, revocations must be heard again
+                reason = type(error).__name__
             wait_ms = back_off.next_ms()
             _log.warning("the stream of revocations broke: %s; again in %.0f ms", reason, wait_ms)
             await asyncio.sleep(wait_ms / 1000)
@@ -124,8 +127,9 @@ class Watcher:
 
     def _want_key(self) -> None:
         """Called on any thread, as often as tokens come: it costs one look unless there is something new to say."""
-        if not self._key_wanted.is_set() and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._key_wanted.set)
+        if not self._key_wanted.is_set() and self._loop is not None:
+            with suppress(RuntimeError):  # the loop has closed meanwhile
+                self._loop.call_soon_threadsafe(self._key_wanted.set)
 
     async def _fetch_keys(self) -> None:
         while True:

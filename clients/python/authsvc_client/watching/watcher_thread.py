@@ -182,8 +182,8 @@ class _Run:
             return "something was missed"
         except grpc.RpcError as error:
             return str(error.code().name)
-        except ValueError:  # the channel was closed
-            return "closed"
+        except Exception as error:  # noqa: BLE001  whatever it was, revocations must be heard again
+            return type(error).__name__
 
     def _take(self, message: pb.WatchResponse) -> None:
         try:
