@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -181,7 +181,7 @@ async def test_credential_may_change(service: Service, verifier: Verifier) -> No
 
 async def test_credential_that_cannot_be_had(service: Service, verifier: Verifier) -> None:
     """A credential that fails to be read once is asked for again; the watcher lives on."""
-    answers = iter([OSError("no such file"), service.keys["gateway"]])
+    answers: Iterator[OSError | str] = iter([OSError("no such file"), service.keys["gateway"]])
 
     def credential() -> str:
         answer = next(answers)
