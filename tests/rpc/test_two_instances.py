@@ -150,12 +150,12 @@ async def test_refresh_anywhere(pair: Pair) -> None:
 
 
 async def test_access_token_verifies_anywhere(pair: Pair) -> None:
-    """Both instances sign with the same key and publish the same set."""
+    """Both instances sign with the same key and publish the same set: that key, and the one to follow it."""
     one, other = pair
 
     first = await one.auth.GetKeySet(pb.GetKeySetRequest())
     second = await other.auth.GetKeySet(pb.GetKeySetRequest())
 
     assert first == second
-    assert len(first.keys) == 1
+    assert len(first.keys) == 2
     assert '"d"' not in first.jwks
