@@ -25,15 +25,16 @@ _ROOMS = {
     "session": "List a user's sessions, and end sessions.",
     "key": "List, rotate and distrust signing keys.",
     "explain": "Tell why a token is refused.",
+    "audit": "List and follow what happened.",
     "secrets": "Move to another deployment secret.",
 }
 _HELP = """One login, revocable sessions outside, locally verified JWTs inside.
 
 Start with `authsvc dev`: everything embedded, nothing to set up.
 
-The administration commands (user, client, session, key, explain) call the server at AUTHSVC_ADDRESS as the client whose
-key is in AUTHSVC_CLIENT_KEY_FILE, over TLS; AUTHSVC_TLS_CA_FILE may name an authority of your own. Or, with --dev DIR,
-the server that `authsvc dev --data DIR` runs.
+The administration commands (user, client, session, key, explain, audit) call the server at AUTHSVC_ADDRESS as the
+client whose key is in AUTHSVC_CLIENT_KEY_FILE, over TLS; AUTHSVC_TLS_CA_FILE may name an authority of your own. Or,
+with --dev DIR, the server that `authsvc dev --data DIR` runs.
 
 Exit status: 0 done; 1 refused; 2 wrong use or settings; 3 no answer, try again. That of health: 0 serving; 1 not
 serving; 2 no answer.

@@ -30,6 +30,7 @@ from authsvc.core.feed import Feed
 from authsvc.core.introspect import Introspect
 from authsvc.core.key_lifecycle import GivenKeys, ManagedKeys, SigningKeys
 from authsvc.core.last_seen import LastSeen
+from authsvc.core.list_audit_events import ListAuditEvents
 from authsvc.core.list_sessions import ListSessions
 from authsvc.core.login import Login
 from authsvc.core.model import LogPosition
@@ -240,6 +241,7 @@ class App:
                 view=self._view,
                 clock=clock,
             ),
+            audit_events=ListAuditEvents(stores.audit),
             keys=self._keys,
             signing_keys=self._signing_keys,
             view=self._view,

@@ -1,8 +1,8 @@
 """The command line: what people and scripts type. `authsvc.__main__` loads a room here when its command is run.
 
 `serve` the life of a server · `migrate` the schema · `secrets` the deployment secrets · `health` a probe · `user`,
-`client`, `session`, `key`, `explain` administration, a file a subject · `dev` everything embedded, with `demo` and the
-`tour`
+`client`, `session`, `key`, `explain`, `audit` administration, a file a subject · `dev` everything embedded, with
+`demo` and the `tour`
 
 Behind the administration: `connection` reaches a server · `failure` every way in which a command ends badly, and its
 exit status; `refusal` makes one of what a server refuses · `offline` works on the database without a server, `schema`

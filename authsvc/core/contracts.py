@@ -253,11 +253,30 @@ class Evidence(Protocol):
         """Return the revision at which the session was revoked (0 if that is not known any more), and the event."""
 
 
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events to list. What is empty, or None, filters nothing."""
+
+    user_id: str = ""
+    session_id: str = ""
+    event: str = ""
+    start_at: int | None = None
+    end_at: int | None = None
+
+
 class AuditLog(Protocol):
-    """Events that change nothing else, such as a failed login."""
+    """Events that change nothing else, such as a failed login, and reading all. There is no changing an event."""
 
     async def record(self, event: AuditEvent) -> None:
         """Write one event."""
+
+    async def list(
+        self, wanted: EventFilter, limit: int, before: tuple[int, int] | None
+    ) -> Sequence[AuditEvent]:
+        """Return events by (happened_at, id) descending, starting below `before`."""
+
+    async def list_after(self, wanted: EventFilter, limit: int, after_id: int) -> Sequence[AuditEvent]:
+        """Return events by id, starting above `after_id`. An event may appear after one with a higher id."""
 
 
 @dataclass(frozen=True, slots=True)

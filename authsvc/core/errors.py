@@ -115,7 +115,3 @@ class NotFound(Refusal):
 
 class SigningKeysNotManaged(Refusal):
     message = "The signing keys are given by the settings of this deployment; change them there."
-
-
-class NotImplementedYet(Refusal):
-    message = "This version of the server does not answer this method yet."

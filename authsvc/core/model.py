@@ -195,7 +195,10 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One thing that happened, written in the same transaction as the change. No part of it may be secret."""
+    """One thing that happened, written in the same transaction as the change. No part of it may be secret.
+
+    `id` is the number that the audit log gave it; 0 before it is written.
+    """
 
     event: str
     happened_at: int
@@ -205,3 +208,4 @@ class AuditEvent:
     client_id: str = ""
     device: Device = Device()
     reason: str = ""
+    id: int = 0

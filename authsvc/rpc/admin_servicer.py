@@ -2,14 +2,13 @@
 
 from authsvc.core.clients import NewClient
 from authsvc.core.users import NewUser
-from authsvc.rpc import convert, requests
+from authsvc.rpc import audit_requests, convert, requests
 from authsvc.rpc.call import Call
-from authsvc.rpc.not_yet import NotYet
 from authsvc.rpc.services import Services
 from authsvc.v1 import admin_service_pb2 as pb
 
 
-class AdminServicer(NotYet):
+class AdminServicer:
     """AdminService. Each method's promise is in the proto."""
 
     def __init__(self, services: Services) -> None:
@@ -17,6 +16,7 @@ class AdminServicer(NotYet):
         self._clients = services.clients
         self._signing_keys = services.signing_keys
         self._explain = services.explain
+        self._audit_events = services.audit_events
 
     async def CreateUser(self, request: pb.CreateUserRequest, call: Call) -> pb.CreateUserResponse:
         requests.check_create_user(request)
@@ -94,6 +94,16 @@ class AdminServicer(NotYet):
         return pb.TaintSigningKeyResponse(
             revision=await self._signing_keys.taint(key_id, comment, call.asked)
         )
+
+    async def ListAuditEvents(
+        self, request: pb.ListAuditEventsRequest, call: Call
+    ) -> pb.ListAuditEventsResponse:
+        wanted = audit_requests.event_filter(request)
+        if request.HasField("after_id"):
+            page = await self._audit_events.follow(wanted, request.page_size, request.after_id)
+        else:
+            page = await self._audit_events.list(wanted, request.page_size, request.page_token)
+        return audit_requests.events_response(page)
 
     async def ExplainToken(self, request: pb.ExplainTokenRequest, call: Call) -> pb.ExplainTokenResponse:
         token = requests.explained(request)

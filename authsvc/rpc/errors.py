@@ -43,7 +43,6 @@ TABLE: dict[type[Exception], tuple[grpc.StatusCode, "ErrorReason.ValueType"]] = 
     refusals.ClientIdTaken: (Code.ALREADY_EXISTS, ErrorReason.CLIENT_ID_TAKEN),
     refusals.NotFound: (Code.NOT_FOUND, ErrorReason.NOT_FOUND),
     refusals.SigningKeysNotManaged: (Code.FAILED_PRECONDITION, ErrorReason.SIGNING_KEYS_NOT_MANAGED),
-    refusals.NotImplementedYet: (Code.UNIMPLEMENTED, ErrorReason.NOT_IMPLEMENTED),
     StoreUnavailable: (Code.UNAVAILABLE, ErrorReason.DEPENDENCY_UNAVAILABLE),
     CannotUnseal: (Code.UNAVAILABLE, ErrorReason.DEPENDENCY_UNAVAILABLE),
     SigningKeyUnusable: (Code.UNAVAILABLE, ErrorReason.DEPENDENCY_UNAVAILABLE),

@@ -9,6 +9,7 @@ from authsvc.core.explain import Explain
 from authsvc.core.feed import Feed
 from authsvc.core.introspect import Introspect
 from authsvc.core.key_lifecycle import SigningKeys
+from authsvc.core.list_audit_events import ListAuditEvents
 from authsvc.core.list_sessions import ListSessions
 from authsvc.core.login import Login
 from authsvc.core.refresh import Refresh
@@ -36,6 +37,7 @@ class Services:
     clients: Clients
     callers: Callers
     explain: Explain
+    audit_events: ListAuditEvents
     keys: Keys
     signing_keys: SigningKeys
     view: View

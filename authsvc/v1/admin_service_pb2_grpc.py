@@ -210,7 +210,7 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ListAuditEvents(self, request, context):
-        """ListAuditEvents lists what happened, newest first.
+        """ListAuditEvents lists what happened, newest first; or, with `after_id`, follows what happens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

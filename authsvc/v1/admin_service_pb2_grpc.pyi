@@ -64,7 +64,7 @@ class AdminServiceStub:
     NOT_FOUND, FAILED_PRECONDITION (SIGNING_KEYS_NOT_MANAGED).
     """
     ListAuditEvents: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]
-    """ListAuditEvents lists what happened, newest first."""
+    """ListAuditEvents lists what happened, newest first; or, with `after_id`, follows what happens."""
     ExplainToken: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ExplainTokenRequest, _admin_service_pb2.ExplainTokenResponse]
     """ExplainToken tells why a token is refused."""
 
@@ -104,7 +104,7 @@ class AdminServiceAsyncStub(AdminServiceStub):
     NOT_FOUND, FAILED_PRECONDITION (SIGNING_KEYS_NOT_MANAGED).
     """
     ListAuditEvents: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListAuditEventsRequest, _admin_service_pb2.ListAuditEventsResponse]  # type: ignore[assignment]
-    """ListAuditEvents lists what happened, newest first."""
+    """ListAuditEvents lists what happened, newest first; or, with `after_id`, follows what happens."""
     ExplainToken: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ExplainTokenRequest, _admin_service_pb2.ExplainTokenResponse]  # type: ignore[assignment]
     """ExplainToken tells why a token is refused."""
 
@@ -225,7 +225,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.ListAuditEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.ListAuditEventsResponse, _abc.Awaitable[_admin_service_pb2.ListAuditEventsResponse]]:
-        """ListAuditEvents lists what happened, newest first."""
+        """ListAuditEvents lists what happened, newest first; or, with `after_id`, follows what happens."""
 
     @_abc_1.abstractmethod
     def ExplainToken(

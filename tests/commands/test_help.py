@@ -25,6 +25,7 @@ def test_help_names_every_command() -> None:
         "session",
         "key",
         "explain",
+        "audit",
         "secrets",
     ):
         assert f" {command} " in shown
@@ -60,6 +61,7 @@ def test_each_command_has_help() -> None:
         "session",
         "key",
         "explain",
+        "audit",
         "secrets",
         "migrate",
         "health",
@@ -76,10 +78,3 @@ def test_a_misspelt_command_is_guessed() -> None:
 
     assert ended.returncode == 2
     assert "Did you mean 'user'?" in ended.stderr
-
-
-def test_commands_of_later_versions_are_not_pretended() -> None:
-    """What this version cannot do is no command of it."""
-    ended = [CliRunner().invoke(_app, [command]) for command in ("audit",)]
-
-    assert [each.exit_code for each in ended] == [2]

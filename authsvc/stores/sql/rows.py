@@ -242,6 +242,21 @@ def signing_key_values(key: SigningKey) -> dict[str, Any]:
     }
 
 
+EVENT_COLUMNS: Columns = tuple(
+    schema.audit_events.c[
+        "event", "happened_at", "actor", "user_id", "session_id", "client_id", "ip_address", "user_agent",
+        "device_label", "reason", "id",
+    ]
+)  # fmt: skip
+
+
+def audit_event(row: Sequence[Any]) -> AuditEvent:
+    """Read EVENT_COLUMNS."""
+    event, happened_at, actor, user_id, session_id, client_id, *rest = row
+    device, (reason, number) = Device(*rest[:3]), rest[3:]
+    return AuditEvent(event, happened_at, actor, user_id, session_id, client_id, device, reason, number)
+
+
 def event_values(event: AuditEvent) -> dict[str, Any]:
     """Write an audit event."""
     return {

@@ -1,0 +1,120 @@
+"""Reading the audit log through the front door."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from authsvc.v1 import admin_service_pb2 as pb
+from authsvc.v1 import resources_pb2 as resources
+from tests.parts.service import Service, fields_of, outcome, refusal
+
+
+async def audit(service: Service, **wanted: Any) -> pb.ListAuditEventsResponse:
+    """List as the administrator."""
+    request = pb.ListAuditEventsRequest(**wanted)
+    return await service.admin.ListAuditEvents(request, metadata=service.by("root"))
+
+
+async def test_a_session_from_login_to_logout(service_on_each: Service) -> None:
+    """What happened to a session can be read: who did it, from where, through which client, and why."""
+    service = service_on_each
+    device = resources.Device(ip_address="192.0.2.7", user_agent="a browser", label="phone")
+    login = await service.login(device=device)
+    await service.refresh(login.tokens.refresh_token)
+    await service.revoke(token=login.session_token, reason=resources.REVOKE_REASON_LOGOUT)
+
+    found = (await audit(service, session_id=login.session.id)).events
+
+    assert [event.event for event in found] == ["session.revoked", "token.rotated", "session.created"]
+    created = found[-1]
+    assert (created.user_id, created.session_id) == (login.session.user_id, login.session.id)
+    assert (created.actor, created.client_id, created.device) == (login.session.user_id, "web", device)
+    assert created.event_time.ToMilliseconds() == login.session.create_time.ToMilliseconds()
+    assert found[0].reason == "logout"
+
+
+async def test_pages(service_on_each: Service) -> None:
+    """Pages hold every event once, newest first, also while more is written."""
+    service = service_on_each
+    for name in ("alice", "bob", "carol"):
+        await service.add_user(name)
+    everything = list((await audit(service, page_size=100)).events)
+    found: list[pb.AuditEvent] = []
+    token = ""
+
+    while True:
+        page = await audit(service, page_size=2, page_token=token)
+        found += page.events
+        token = page.next_page_token
+        if not token:
+            break
+        await service.add_user(f"user-{len(found)}")
+
+    assert found == everything
+    assert [event.event_time.ToMilliseconds() for event in found] == sorted(
+        (event.event_time.ToMilliseconds() for event in found), reverse=True
+    )
+
+
+async def test_following(service_on_each: Service) -> None:
+    """With `after_id` come the events numbered above it, in order; 0 begins with the first there is."""
+    service = service_on_each
+    newest = max(event.id for event in (await audit(service)).events)
+    await service.add_user("alice")
+    await service.add_user("bob")
+
+    found = await audit(service, after_id=newest, event="user.created")
+    first = await audit(service, after_id=0, page_size=1)
+
+    assert [event.user_id for event in found.events] == [service.user_ids["alice"], service.user_ids["bob"]]
+    assert found.next_page_token == ""
+    assert first.events[0].id == min(event.id for event in (await audit(service, page_size=100)).events)
+
+
+async def test_times(service: Service) -> None:
+    """Bounds are 'from' and 'before', to the millisecond and finer."""
+    await service.add_user("alice")
+    [created] = (await audit(service, event="user.created")).events
+    at_ms = created.event_time.ToMilliseconds()
+
+    def moment(nanoseconds: int) -> Timestamp:
+        found = Timestamp()
+        found.FromNanoseconds(at_ms * 1_000_000 + nanoseconds)
+        return found
+
+    async def count(**bounds: Timestamp) -> int:
+        return len((await audit(service, event="user.created", **bounds)).events)
+
+    assert [await count(start_time=moment(0)), await count(start_time=moment(1))] == [1, 0]
+    assert [await count(end_time=moment(0)), await count(end_time=moment(1))] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [
+        ({"user_id": "a" * 65}, "user_id"),
+        ({"session_id": "nul\0"}, "session_id"),
+        ({"event": "line\nbreak"}, "event"),
+        ({"page_size": 101}, "page_size"),
+        ({"page_size": -1, "after_id": 1}, "page_size"),
+        ({"after_id": -1}, "after_id"),
+        ({"after_id": 1, "page_token": "x"}, "page_token"),
+        ({"page_token": "x"}, "page_token"),
+        ({"page_token": "WyItMSIsICIxIl0="}, "page_token"),
+        ({"page_token": "WyI5OTk5OTk5OTk5OTk5OTk5OTk5OSIsICIxIl0="}, "page_token"),
+        ({"page_token": "WyLZoSIsICIxIl0="}, "page_token"),
+        ({"start_time": Timestamp(seconds=2**62)}, "start_time"),
+        ({"end_time": Timestamp(seconds=1, nanos=-1)}, "end_time"),
+    ],
+)
+async def test_bad_requests(service: Service, wanted: dict[str, Any], field: str) -> None:
+    """A wrong field is refused by name."""
+    assert fields_of(await refusal(audit(service, **wanted))) == [field]
+
+
+async def test_extreme_times_are_times(service_on_each: Service) -> None:
+    """The first and the last moment that a Timestamp may name are fit for every database."""
+    first, last = Timestamp(seconds=-62_135_596_800), Timestamp(seconds=253_402_300_799, nanos=999_999_999)
+
+    assert await outcome(audit(service_on_each, start_time=first, end_time=last)) == "OK"
