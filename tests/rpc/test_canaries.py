@@ -241,6 +241,7 @@ def test_values_do_not_print_secrets() -> None:
         f"{kind.__name__}.{field.name}"
         for kind, field in fields
         if field.repr and sounds_secret.search(field.name) and field.name not in _HARMLESS
+        if field.type is not int
     }
 
     assert len(fields) > 150
