@@ -96,19 +96,22 @@ async def test_cut_stream_is_resumed(service: Service, verifier: Verifier) -> No
 async def test_silent_stream_is_left(
     service: Service, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that stays open but carries nothing is given up."""
+    """A connection that stays open but carries nothing is given up for a new one, which hears what was missed."""
     monkeypatch.setattr("authsvc_client.watching.watcher_thread.SILENCE_MS", 1_300)
+    login = await logged_in(service)
     async with cutting(service.app.port) as wire:
         watcher = WatcherThread(wire.address, service.keys["gateway"], verifier)
         watcher.start()
         await asyncio.to_thread(watcher.ready)
-        call = watcher._run and watcher._run._cut
         wire.hold()
-        await until(lambda: watcher._run is not None and watcher._run._cut is not call)
-        wire.cut()
+        revision = await revoke(service, login.session.id)
+        await until(lambda: wire.connections == 2)
+        aged = watcher.revocations.age_ms()
         wire.release()
-        await until(lambda: watcher.revocations.age_ms() < 1_300)
+        await watcher.revocations.wait_for_revision(revision, 10_000)
         await asyncio.to_thread(watcher.stop)
+
+    assert aged >= 1_300
 
 
 async def test_stopped_and_started_again(

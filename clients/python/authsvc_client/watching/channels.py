@@ -20,6 +20,8 @@ OPTIONS: Final[Sequence[tuple[str, int]]] = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # A new channel is a new connection, never one shared with a channel that has fallen silent.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 # A proxy named in the environment would carry the plaintext elsewhere.
 _DIRECT: Final[Sequence[tuple[str, int]]] = (*OPTIONS, ("grpc.enable_http_proxy", 0))

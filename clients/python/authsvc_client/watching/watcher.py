@@ -6,7 +6,9 @@ named a key that is not held. Nothing here is ever on the path of a request.
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, Self
 
 import grpc
@@ -42,12 +44,12 @@ class Watcher:
         key_fetch_ms: int = KEY_FETCH_MS,
     ) -> None:
         """Does nothing yet. Raises PlaintextRefused."""
-        self._owned = (
-            open_channel(server, tls, unsafe_plaintext=unsafe_plaintext) if isinstance(server, str) else None
-        )
-        channel = server if self._owned is None else self._owned
-        assert not isinstance(channel, str)  # noqa: S101  for the type checker
-        self._stub = AuthServiceStub(channel)
+        self._open: Callable[[], grpc.aio.Channel] | None = None
+        if isinstance(server, str):
+            self._open = partial(open_channel, server, tls, unsafe_plaintext=unsafe_plaintext)
+            server = self._open()
+        self._channel = server
+        self._stub = AuthServiceStub(server)
         self._credential = credential
         self._following = Following(verifier)
         self._key_fetch_ms = key_fetch_ms
@@ -76,8 +78,8 @@ class Watcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._owned is not None:
-            await self._owned.close()
+        if self._open is not None:
+            await self._channel.close()
 
     async def ready(self, timeout_ms: int = 10_000) -> None:
         """Return once keys and a complete view have been heard. Raises TimeoutError."""
@@ -94,14 +96,13 @@ class Watcher:
             try:
                 await self._read_stream(back_off)
                 reason = "it ended"
-            except grpc.aio.AioRpcError as error:
-                reason = error.code().name
             except TimeoutError:
                 reason = "it fell silent"
+                await self._reconnect()
             except OutOfStep:
                 reason = "something was missed"
             except Exception as error:  # noqa: BLE001  whatever it was, revocations must be heard again
-                reason = type(error).__name__
+                reason = _name_of(error)
             wait_ms = back_off.next_ms()
             _log.warning("the stream of revocations broke: %s; again in %.0f ms", reason, wait_ms)
             await asyncio.sleep(wait_ms / 1000)
@@ -116,6 +117,13 @@ class Watcher:
                     silence.reschedule(clock() + SILENCE_MS / 1000)
         finally:
             call.cancel()
+
+    async def _reconnect(self) -> None:
+        """Take a new connection: one that fell silent may be dead without either end having noticed."""
+        if self._open is not None:
+            silent, self._channel = self._channel, self._open()
+            self._stub = AuthServiceStub(self._channel)
+            await silent.close()
 
     def _take(self, message: pb.WatchResponse, back_off: BackOff) -> None:
         try:
@@ -135,11 +143,19 @@ class Watcher:
         while True:
             await self._key_wanted.wait()
             try:
-                response = await self._stub.GetKeySet(pb.GetKeySetRequest(), timeout=_KEY_TIMEOUT_SECONDS)
-                self._following.use_keys(response.keys)
-            except grpc.aio.AioRpcError as error:
-                _log.warning("the key set could not be fetched: %s", error.code().name)
-            except KeySetRefused as error:
-                _log.error("a key set was refused, the last one stays: %s", error)
+                await self._fetch_keys_once()
+            except asyncio.CancelledError:  # the call alone, if its channel was given up
+                if (task := asyncio.current_task()) is None or task.cancelling():
+                    raise
+            except Exception as error:  # noqa: BLE001  whatever it was, keys must be fetched again when wanted
+                _log.warning("the key set could not be fetched: %s", _name_of(error))
             await asyncio.sleep(self._key_fetch_ms / 1000)
             self._key_wanted.clear()
+
+    async def _fetch_keys_once(self) -> None:
+        response = await self._stub.GetKeySet(pb.GetKeySetRequest(), timeout=_KEY_TIMEOUT_SECONDS)
+        self._following.use_keys(response.keys)
+
+
+def _name_of(error: Exception) -> str:
+    return error.code().name if isinstance(error, grpc.aio.AioRpcError) else type(error).__name__

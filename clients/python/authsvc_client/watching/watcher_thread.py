@@ -72,8 +72,7 @@ class WatcherThread:
     def start(self) -> None:
         """Begin, unless begun. Raises PlaintextRefused."""
         if self._run is None:
-            channel = open_channel_sync(self.target, self._tls, unsafe_plaintext=self._unsafe_plaintext)
-            self._run = _Run(self._following, channel, self._credential, self._key_fetch_ms)
+            self._run = _Run(self._following, self._open, self._credential, self._key_fetch_ms)
             if not self._told_of_forks:
                 self._told_of_forks = True
                 tell_of_forks(self)
@@ -121,6 +120,9 @@ class WatcherThread:
                 "revocations are not followed in this child: set GRPC_ENABLE_FORK_SUPPORT=1 at start"
             )
 
+    def _open(self) -> grpc.Channel:
+        return open_channel_sync(self.target, self._tls, unsafe_plaintext=self._unsafe_plaintext)
+
     def _want_key(self) -> None:
         if self._run is not None:
             self._run.key_wanted = True
@@ -130,19 +132,24 @@ class _Run:
     """The two threads and their channel, from start to stop."""
 
     def __init__(
-        self, following: Following, channel: grpc.Channel, credential: Credential, key_fetch_ms: int
+        self,
+        following: Following,
+        open_channel: Callable[[], grpc.Channel],
+        credential: Credential,
+        key_fetch_ms: int,
     ) -> None:
         self.ready = Event()
         self.key_wanted = False
         self._following = following
-        self._channel = channel
-        self._stub = AuthServiceStub(channel)
+        self._open = open_channel
+        self._connect()
         self._credential = credential
         self._key_fetch_ms = key_fetch_ms
         self._keys_fetched_at: int | None = None
         self._back_off = BackOff()
         self._stopping = Event()
         self._heard_at = monotonic_clock()
+        self._silent = False
         self._cut: Callable[[], object] = self.ready.is_set  # nothing to cut yet
         self._threads = [
             Thread(target=self._follow, name="authsvc-watcher", daemon=True),
@@ -156,12 +163,21 @@ class _Run:
         self._channel.close()
         for thread in self._threads:
             thread.join(_STOP_SECONDS)
+        self._channel.close()  # the one that may have been opened meanwhile
+
+    def _connect(self) -> None:
+        self._channel = self._open()
+        self._stub = AuthServiceStub(self._channel)
 
     def _follow(self) -> None:
         while not self._stopping.is_set():
             reason = self._read_stream()
             if self._stopping.is_set():
                 return
+            if self._silent:  # its connection may be dead without either end having noticed
+                self._channel.close()
+                self._connect()
+                reason = "it fell silent"
             wait_ms = self._back_off.next_ms()
             _log.warning("the stream of revocations broke: %s; again in %.0f ms", reason, wait_ms)
             self._stopping.wait(wait_ms / 1000)
@@ -170,7 +186,7 @@ class _Run:
         """Follow until it ends; return why."""
         try:
             call = self._stub.Watch(self._following.begin(), metadata=caller_metadata(self._credential))
-            self._heard_at, self._cut = monotonic_clock(), call.cancel
+            self._silent, self._heard_at, self._cut = False, monotonic_clock(), call.cancel
             try:
                 for message in call:
                     self._heard_at = monotonic_clock()
@@ -197,6 +213,7 @@ class _Run:
         while not self._stopping.wait(_ATTEND_SECONDS):
             now = monotonic_clock()
             if now - self._heard_at > SILENCE_MS:
+                self._silent = True
                 self._cut()
             if self.key_wanted and now - (self._keys_fetched_at or -self._key_fetch_ms) >= self._key_fetch_ms:
                 self._keys_fetched_at, self.key_wanted = now, False
