@@ -14,6 +14,7 @@ from authsvc.core.model import (
     AuditEvent,
     Client,
     ClientKey,
+    Device,
     LogPosition,
     RefreshState,
     Revocation,
@@ -48,6 +49,7 @@ class Rotation:
     successor_hash: bytes
     sealed_successor: bytes = field(repr=False)
     now: int
+    device: Device
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,9 @@ class SessionStore(Protocol):
         """Rotate if and only if the row is exactly at the presented token, owned by the client, live and unexpired.
 
         MUST be one conditional UPDATE; of any number of concurrent calls at most one returns the session.
-        Sets: generation+1, previous hash, hash, sealed successor, rotated_at=now, replay_count=0, and the refresh idle
-        deadline to min(now + idle, absolute). On PostgreSQL at most two round trips, the audit row included.
+        Sets: generation+1, previous hash, hash, sealed successor, rotated_at=now, address and agent of the device,
+        replay_count=0, and the refresh idle deadline to min(now + idle, absolute). On PostgreSQL at most two round
+        trips, the audit row included.
         """
 
     async def replay(

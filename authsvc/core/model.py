@@ -142,7 +142,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class RefreshState:
-    """The part of a session row that refreshes race for (see core.refresh)."""
+    """The part of a session row that refreshes race for (see core.refresh). `rotated_from`: who rotated last."""
 
     generation: int
     refresh_hash: bytes
@@ -150,6 +150,7 @@ class RefreshState:
     rotated_at: int | None
     sealed_successor: bytes | None = field(repr=False)
     replay_count: int
+    rotated_from: Device = Device()
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,8 @@ class SigningKey:
 class AuditEvent:
     """One thing that happened, written in the same transaction as the change. No part of it may be secret.
 
-    `id` is the number that the audit log gave it; 0 before it is written.
+    `id` is the number that the audit log gave it; 0 before it is written. `other_device`, `other_at`: of a theft, the
+    other party.
     """
 
     event: str
@@ -209,3 +211,5 @@ class AuditEvent:
     device: Device = Device()
     reason: str = ""
     id: int = 0
+    other_device: Device = Device()
+    other_at: int | None = None

@@ -12,7 +12,7 @@
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from authsvc.core.access_tokens import AccessToken, AccessTokens
@@ -111,6 +111,7 @@ class Refresh:
             successor_hash=successor.token_hash,
             sealed_successor=seal_successor(presented, successor.text, self._random_bytes),
             now=now,
+            device=asked.device,
         )
         session = await self._sessions.rotate(rotation, _event("token.rotated", presented, asked, now))
         replayed = session is None
@@ -143,7 +144,7 @@ class Refresh:
             case Verdict.WRONG_CLIENT:
                 raise CallerNotPermitted
             case Verdict.REUSED:
-                await self._end(presented, asked, now)
+                await self._end(presented, *found, asked, now)
                 raise RefreshTokenReused
             case Verdict.REPLAY:
                 return await self._replay(presented, asked, now)
@@ -168,14 +169,34 @@ class Refresh:
         except CannotUnseal:
             raise RefreshTokenNotActive from None
 
-    async def _end(self, presented: RefreshToken, asked: Asked, now: int) -> None:
+    async def _end(
+        self, presented: RefreshToken, session: Session, state: RefreshState, asked: Asked, now: int
+    ) -> None:
+        event = replace(
+            _event("token.reused", presented, asked, now),
+            user_id=session.user_id,
+            reason=_verdict(presented, state, now),
+            other_device=state.rotated_from,
+            other_at=state.rotated_at,
+        )
         order = RevokeOrder(
             revoked_at=now,
             reason=RevokeReason.REFRESH_TOKEN_REUSED,
             token_ttl_ms=REVOCATION_GRACE,
-            audit=_event("token.reused", presented, asked, now),
+            audit=event,
         )
         await self._announcer.announce(await self._sessions.revoke(presented.session_id, order))
+
+
+def _verdict(presented: RefreshToken, state: RefreshState, now: int) -> str:
+    """Why this use is a theft and no lost reply."""
+    if presented.generation < state.generation - 1:
+        why = "its successor had been used"
+    elif state.replay_count >= REPLAY_LIMIT:
+        why = f"its successor had been handed out {state.replay_count} times more"
+    else:
+        why = f"{(now - (state.rotated_at or now)) // SECOND} s after it was replaced"
+    return f"generation {presented.generation} of {state.generation}: {why}"
 
 
 def _event(event: str, presented: RefreshToken, asked: Asked, now: int) -> AuditEvent:

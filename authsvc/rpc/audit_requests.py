@@ -56,6 +56,8 @@ def event_message(event: AuditEvent) -> pb.AuditEvent:
         client_id=event.client_id,
         device=_device(event.device),
         reason=event.reason,
+        other_device=_device(event.other_device) if event.other_at is not None else None,
+        other_time=timestamp(event.other_at),
     )
 
 

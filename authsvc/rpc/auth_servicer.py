@@ -1,6 +1,7 @@
 """Owns AuthService as methods of (request, call): translation, and nothing else. Leaves rules to the core."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from authsvc.core.login import LoginAttempt
 from authsvc.core.signing_keys import KEY_SET_MAX_AGE_MS
@@ -36,8 +37,12 @@ class AuthServicer:
 
     async def Refresh(self, request: pb.RefreshRequest, call: Call) -> pb.RefreshResponse:
         requests.check_refresh(request)
+        asked = call.asked
+        if request.HasField("device"):
+            where = requests.device(request, call.ip_address, call.caller.is_client)
+            asked = replace(asked, device=where)
         refreshed = await self._services.refresh.refresh(
-            request.refresh_token, request.audiences, request.scopes, call.asked
+            request.refresh_token, request.audiences, request.scopes, asked
         )
         return convert.refresh_response(refreshed, call.caller)
 

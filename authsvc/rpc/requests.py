@@ -105,6 +105,7 @@ def check_refresh(request: pb.RefreshRequest) -> None:
     """Raises InvalidRequest unless a RefreshRequest is well-formed."""
     checks = Checks()
     checks.text("refresh_token", request.refresh_token, TOKEN_MAX_BYTES)
+    _check_device(checks, request.device)
     checks.names("audiences", request.audiences)
     checks.names("scopes", request.scopes)
     checks.done()
@@ -173,7 +174,7 @@ def permissions(values: Sequence["resources.Permission.ValueType"]) -> frozenset
     return frozenset(PERMISSIONS[value] for value in values)
 
 
-def device(request: pb.LoginRequest, peer_ip: str, caller_is_client: bool) -> Device:
+def device(request: pb.LoginRequest | pb.RefreshRequest, peer_ip: str, caller_is_client: bool) -> Device:
     """Return where the user is: the address a registered client reports, else the peer's own."""
     said = request.device
     address = said.ip_address if caller_is_client and said.ip_address else peer_ip

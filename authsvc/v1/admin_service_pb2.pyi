@@ -785,6 +785,8 @@ class AuditEvent(_message.Message):
     CLIENT_ID_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    OTHER_DEVICE_FIELD_NUMBER: _builtins.int
+    OTHER_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """Number of the event."""
     event: _builtins.str
@@ -807,6 +809,14 @@ class AuditEvent(_message.Message):
     def device(self) -> _resources_pb2.Device:
         """Where the actor was."""
 
+    @_builtins.property
+    def other_device(self) -> _resources_pb2.Device:
+        """`token.reused`: where the token was used before, which is the other party of the theft; either may be the thief."""
+
+    @_builtins.property
+    def other_time(self) -> _timestamp_pb2.Timestamp:
+        """`token.reused`: when the session's refresh token was last used before."""
+
     def __init__(
         self,
         *,
@@ -819,10 +829,12 @@ class AuditEvent(_message.Message):
         client_id: _builtins.str = ...,
         device: _resources_pb2.Device | None = ...,
         reason: _builtins.str = ...,
+        other_device: _resources_pb2.Device | None = ...,
+        other_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "event_time", b"event_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "event_time", b"event_time", "other_device", b"other_device", "other_time", b"other_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "client_id", b"client_id", "device", b"device", "event", b"event", "event_time", b"event_time", "id", b"id", "reason", b"reason", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "client_id", b"client_id", "device", b"device", "event", b"event", "event_time", b"event_time", "id", b"id", "other_device", b"other_device", "other_time", b"other_time", "reason", b"reason", "session_id", b"session_id", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

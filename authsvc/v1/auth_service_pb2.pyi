@@ -170,6 +170,7 @@ class RefreshRequest(_message.Message):
     REFRESH_TOKEN_FIELD_NUMBER: _builtins.int
     AUDIENCES_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
     refresh_token: _builtins.str
     """The newest refresh token the client holds."""
     @_builtins.property
@@ -180,16 +181,21 @@ class RefreshRequest(_message.Message):
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Scopes of the new access token: some of the session's. Empty: all of them."""
 
+    @_builtins.property
+    def device(self) -> _resources_pb2.Device:
+        """Where the user is, for the audit log. Unset: where the caller is."""
+
     def __init__(
         self,
         *,
         refresh_token: _builtins.str = ...,
         audiences: _abc.Iterable[_builtins.str] | None = ...,
         scopes: _abc.Iterable[_builtins.str] | None = ...,
+        device: _resources_pb2.Device | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "refresh_token", b"refresh_token", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "device", b"device", "refresh_token", b"refresh_token", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -111,6 +111,7 @@ def a_rotation(session: Session, generation: int = 0, **changes: Any) -> Rotatio
         successor_hash=refresh_hash_of(session, generation + 1),
         sealed_successor=f"sealed {generation + 1}".encode(),
         now=NOW,
+        device=Device("192.0.2.2", "a phone"),
     )
     return replace(rotation, **changes)
 

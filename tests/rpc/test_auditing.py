@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from authsvc.core.clock import SECOND
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1 import resources_pb2 as resources
 from tests.parts.service import Service, fields_of, outcome, refusal
@@ -118,3 +119,73 @@ async def test_extreme_times_are_times(service_on_each: Service) -> None:
     first, last = Timestamp(seconds=-62_135_596_800), Timestamp(seconds=253_402_300_799, nanos=999_999_999)
 
     assert await outcome(audit(service_on_each, start_time=first, end_time=last)) == "OK"
+
+
+OWNER = resources.Device(ip_address="192.0.2.7", user_agent="the owner's browser")
+THIEF = resources.Device(ip_address="2001:db8::66", user_agent="the thief's script")
+
+
+async def theft(service: Service) -> pb.AuditEvent:
+    """The one event of a theft."""
+    [event] = (await audit(service, event="token.reused")).events
+    return event
+
+
+async def test_both_parties_of_a_theft(service_on_each: Service) -> None:
+    """A reuse names who used the token before and who used it now, when each did, and why it is a theft; which of the
+    two is the thief nobody can know. (Guards: `rotated_ip_address` in `refreshing._ROTATE`, `other_device` in
+    `refresh._end`.)"""
+    service = service_on_each
+    login = await service.login()
+    stolen = (await service.refresh(login.tokens.refresh_token, device=OWNER)).tokens.refresh_token
+    service.clock.stop()
+    await service.refresh(stolen, device=THIEF)
+    rotated_at = service.clock()
+    service.clock.move(42 * SECOND)
+
+    refused = await outcome(service.refresh(stolen, device=OWNER))
+
+    event = await theft(service)
+    assert refused == "REFRESH_TOKEN_REUSED"
+    assert (event.device, event.event_time.ToMilliseconds()) == (OWNER, rotated_at + 42 * SECOND)
+    assert (event.other_device, event.other_time.ToMilliseconds()) == (THIEF, rotated_at)
+    assert (event.user_id, event.session_id) == (login.session.user_id, login.session.id)
+    assert event.reason == "generation 1 of 2: 42 s after it was replaced"
+
+
+async def test_why_it_is_a_theft(service_on_each: Service) -> None:
+    """The verdict says so when the successor had been used, or had been handed out too often."""
+    service = service_on_each
+    first, second = [(await service.login(name)).tokens.refresh_token for name in ("alice", "bob")]
+    successor = (await service.refresh(first)).tokens.refresh_token
+    await service.refresh(successor)
+    await outcome(service.refresh(first))
+    used = await theft(service)
+    for _ in range(5):
+        await outcome(service.refresh(second))
+
+    handed_out = (await audit(service, event="token.reused")).events[0]
+
+    assert used.reason == "generation 0 of 2: its successor had been used"
+    assert handed_out.reason == "generation 0 of 1: its successor had been handed out 3 times more"
+
+
+async def test_where_the_caller_is(service: Service) -> None:
+    """Without a device, a refresh is on record with where the caller is; of other events there is no other party."""
+    login = await service.login()
+    await service.refresh(login.tokens.refresh_token)
+
+    [event] = (await audit(service, event="token.rotated")).events
+
+    assert event.device.ip_address == "127.0.0.1"
+    assert event.device.user_agent.startswith("grpc-python-asyncio/")
+    assert not event.HasField("other_device")
+
+
+async def test_a_device_is_checked(service: Service) -> None:
+    """What a refresh says of a device is bounded, and a refusal burns no token."""
+    token = (await service.login()).tokens.refresh_token
+    wrong = resources.Device(user_agent="a" * 513)
+
+    assert fields_of(await refusal(service.refresh(token, device=wrong))) == ["device.user_agent"]
+    assert await outcome(service.refresh(token)) == "OK"

@@ -24,6 +24,7 @@ async def test_comes_back_as_it_was(stores: SqlStores) -> None:
     event = AuditEvent(
         "token.reused", NOW, "web", "u", "s", "web", Device("192.0.2.1", "agent", "phone"), "why"
     )
+    event = replace(event, other_device=Device("2001:db8::1", "another"), other_at=NOW - 1)
 
     [found] = await record(stores, event)
 

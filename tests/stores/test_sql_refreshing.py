@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from authsvc.core.model import RefreshState
+from authsvc.core.model import Device, RefreshState
 from authsvc.stores.sql import SqlStores
 from tests.parts.records import (
     NOW,
@@ -49,18 +49,28 @@ async def test_begins_at_generation_0(stores: SqlStores) -> None:
 
 
 async def test_rotate(stores: SqlStores) -> None:
-    """A rotation moves the whole row one generation on, slides the idle deadline, and writes its event."""
+    """A rotation moves the whole row one generation on, slides the idle deadline, keeps who asked, writes its event."""
     session = await add_session(stores)
     rotated_at = NOW + 1_000
 
-    rotated = await stores.sessions.rotate(a_rotation(session, now=rotated_at), an_event("rotated"))
+    rotation = a_rotation(session, now=rotated_at, device=Device("192.0.2.9", "another \0 browser"))
+
+    rotated = await stores.sessions.rotate(rotation, an_event("rotated"))
 
     assert rotated == replace(
         session, rotated_at=rotated_at, refresh_idle_expires_at=rotated_at + REFRESH_IDLE
     )
     assert await stores.sessions.get_refresh(session.id) == (
         rotated,
-        RefreshState(1, refresh_hash_of(session, 1), refresh_hash_of(session, 0), rotated_at, b"sealed 1", 0),
+        RefreshState(
+            1,
+            refresh_hash_of(session, 1),
+            refresh_hash_of(session, 0),
+            rotated_at,
+            b"sealed 1",
+            0,
+            Device("192.0.2.9", "another \N{REPLACEMENT CHARACTER} browser"),
+        ),
     )
     assert (await audited(stores))[-1] == "rotated"
 

@@ -5,13 +5,13 @@ the others then look at the row as it has become, and no longer match. A revocat
 comes either before a rotation, which then fails, or after it, and then ends the successor too.
 """
 
-from sqlalchemy import BigInteger, Case, Integer, LargeBinary, bindparam, case, select, update
+from sqlalchemy import BigInteger, Case, Integer, LargeBinary, Text, bindparam, case, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from authsvc.core.contracts import Rotation
 from authsvc.core.model import AuditEvent, RefreshState, Session
 from authsvc.stores.sql.database import Database
-from authsvc.stores.sql.rows import REFRESH_COLUMNS, SESSION_COLUMNS, is_id, refresh_state, session
+from authsvc.stores.sql.rows import REFRESH_COLUMNS, SESSION_COLUMNS, is_id, refresh_state, session, storable
 from authsvc.stores.sql.schema import HASH, sessions
 
 _row = sessions.c
@@ -42,6 +42,8 @@ _ROTATE = (
         refresh_hash=bindparam("successor_hash", type_=HASH),
         sealed_successor=bindparam("sealed", type_=LargeBinary),
         rotated_at=_now,
+        rotated_ip_address=bindparam("ip_address", type_=Text),
+        rotated_user_agent=bindparam("user_agent", type_=Text),
         replay_count=0,
         refresh_idle_expires_at=_smaller(_now + _row.refresh_idle_ms, _row.refresh_expires_at),
     )
@@ -85,6 +87,8 @@ async def rotate(database: Database, rotation: Rotation, event: AuditEvent) -> S
         "successor_hash": rotation.successor_hash,
         "sealed": rotation.sealed_successor,
         "now": rotation.now,
+        "ip_address": storable(rotation.device.ip_address),
+        "user_agent": storable(rotation.device.user_agent),
     }
     rows = await database.change(_ROTATE, values, event)
     return session(rows[0]) if rows else None

@@ -168,6 +168,8 @@ def session_values(session: Session, tokens: NewTokens) -> dict[str, Any]:
         "replay_count": 0,
         "revoked_at": None,
         "revoke_reason": None,
+        "rotated_ip_address": "",
+        "rotated_user_agent": "",
         **_device_values(session.device),
     }
 
@@ -175,13 +177,17 @@ def session_values(session: Session, tokens: NewTokens) -> dict[str, Any]:
 REFRESH_COLUMNS: Columns = tuple(
     schema.sessions.c[
         "refresh_generation", "refresh_hash", "previous_refresh_hash", "rotated_at", "sealed_successor", "replay_count",
+        "rotated_ip_address", "rotated_user_agent",
     ]
 )  # fmt: skip
 
 
 def refresh_state(row: Sequence[Any]) -> RefreshState:
     """Read REFRESH_COLUMNS."""
-    return RefreshState(*row)
+    generation, refresh_hash, previous_hash, rotated_at, sealed, replay_count, *device = row
+    return RefreshState(
+        generation, refresh_hash, previous_hash, rotated_at, sealed, replay_count, Device(*device)
+    )
 
 
 REVOCATION_COLUMNS: Columns = tuple(schema.revocations.c)
@@ -245,7 +251,7 @@ def signing_key_values(key: SigningKey) -> dict[str, Any]:
 EVENT_COLUMNS: Columns = tuple(
     schema.audit_events.c[
         "event", "happened_at", "actor", "user_id", "session_id", "client_id", "ip_address", "user_agent",
-        "device_label", "reason", "id",
+        "device_label", "reason", "id", "other_ip_address", "other_user_agent", "other_at",
     ]
 )  # fmt: skip
 
@@ -253,8 +259,20 @@ EVENT_COLUMNS: Columns = tuple(
 def audit_event(row: Sequence[Any]) -> AuditEvent:
     """Read EVENT_COLUMNS."""
     event, happened_at, actor, user_id, session_id, client_id, *rest = row
-    device, (reason, number) = Device(*rest[:3]), rest[3:]
-    return AuditEvent(event, happened_at, actor, user_id, session_id, client_id, device, reason, number)
+    device, (reason, number, *other, other_at) = Device(*rest[:3]), rest[3:]
+    return AuditEvent(
+        event,
+        happened_at,
+        actor,
+        user_id,
+        session_id,
+        client_id,
+        device,
+        reason,
+        number,
+        Device(*other),
+        other_at,
+    )
 
 
 def event_values(event: AuditEvent) -> dict[str, Any]:
@@ -267,6 +285,9 @@ def event_values(event: AuditEvent) -> dict[str, Any]:
         "session_id": storable(event.session_id),
         "client_id": storable(event.client_id),
         "reason": storable(event.reason),
+        "other_ip_address": storable(event.other_device.ip_address),
+        "other_user_agent": storable(event.other_device.user_agent),
+        "other_at": event.other_at,
         **_device_values(event.device),
     }
 
