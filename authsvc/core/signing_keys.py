@@ -25,8 +25,10 @@ PrivateKey = ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPri
 VAULT_PURPOSE = "signing keys"
 KEY_SET_MAX_AGE_MS = 300_000
 RSA_MIN_BITS = 3072
-# A PEM file may hold several keys, one block each.
-_PEM_BLOCK = re.compile(rb"-----BEGIN [^-]+-----.*?-----END [^-]+-----", re.DOTALL)
+# A PEM file may hold several keys, one block each, and other blocks (parameters, certificates) that do not matter.
+_PEM_BLOCK = re.compile(
+    rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?-----END [A-Z0-9 ]*PRIVATE KEY-----", re.DOTALL
+)
 # The states in which a key's tokens are believed, in the order in which such keys are published.
 _BELIEVED = (KeyState.ACTIVE, KeyState.PREPARED, KeyState.RETIRING)
 

@@ -327,7 +327,8 @@ async def test_keys_that_settings_give(sqlite_url: str) -> None:
         token = (await service.login()).tokens.access_token
         refused = [await outcome(rotate(service)), await outcome(taint(service, key_id_of(token)))]
 
-    moved = SecretBytes(pems[1] + b"\n" + pems[0])
+    other_block = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    moved = SecretBytes(pems[1] + b"\n" + other_block + pems[0])
     async with run_service(sqlite_url, "none", signing_key=moved) as service:
         service.user_ids["alice"] = "known"
 
