@@ -113,6 +113,15 @@ def test_snapshot_takes_nothing_away(revocations: Revocations) -> None:
     assert revocations.revision == 3
 
 
+def test_revision_only_grows(revocations: Revocations) -> None:
+    """Who was told that a revision is reached is not told otherwise later, but by a snapshot."""
+    revocations.reach(7)
+
+    revocations.reach(5)
+
+    assert revocations.revision == 7
+
+
 def test_expired_entries_are_forgotten(revocations: Revocations, clock: Clock) -> None:
     """The view is bounded: entries of every kind leave some time after nothing they forbid can be alive."""
     revocations.apply([session(), session(str(uuid4())), Revocation(Subject.KEY, "key", NOW + HOUR)])
