@@ -149,6 +149,8 @@ class App:
             await self._server.stop(_STOP_GRACE_SECONDS)
         await self._shield.drain()
         await end_tasks(self._background)
+        await self._tail.close()
+        await end_tasks(self._background)  # what the last read of the log has begun
         with suppress(StoreUnavailable):
             await self._last_seen.flush()
         self._passwords.close()

@@ -77,19 +77,20 @@ class Tail:
         await asyncio.shield(self._polling)
 
     async def run(self) -> None:
-        """Poll on every hint and every half second until cancelled; then see the last read out."""
-        try:
-            while True:
-                # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the hint.
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_SECONDS):
-                        await self._hinted.wait()
-                self._hinted.clear()
-                with suppress(StoreUnavailable):
-                    await self.poll()
-        finally:
-            if self._polling is not None:
-                await asyncio.wait([self._polling])
+        """Poll on every hint and every half second until cancelled; then call `close`."""
+        while True:
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the hint.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._hinted.wait()
+            self._hinted.clear()
+            with suppress(StoreUnavailable):
+                await self.poll()
+
+    async def close(self) -> None:
+        """See the last read out, which outlives whoever waited for it: after this the log is not read any more."""
+        if self._polling is not None:
+            await asyncio.wait([self._polling])
 
     async def listen(self, hints: AsyncIterator[None]) -> None:
         """Turn hints into polls until cancelled."""
