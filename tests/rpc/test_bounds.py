@@ -9,6 +9,7 @@ import grpc.aio
 import pytest
 
 from authsvc.app import AddressTaken
+from authsvc.core.model import AuditEvent
 from authsvc.rpc.interceptors import deadline
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.parts.service import PASSWORD, Service, outcome, reason_of, refusal, retry_seconds_of, run_service
@@ -120,6 +121,25 @@ async def test_accepted_calls_finish(sqlite_url: str, monkeypatch: pytest.Monkey
 
         assert (await call).tokens.refresh_token
         await stopping
+
+
+async def test_nothing_runs_on(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When an instance has stopped nothing of it runs any more, not even what its last look at the log began."""
+    async with run_service(sqlite_url, "none") as service:
+        await service.app._tail.poll()
+        held = gate(monkeypatch, service.app.stores.log, "position")
+        revoked = AuditEvent("client.revoked", service.clock())
+        await service.app.stores.clients.revoke("app", service.clock(), revoked)
+        service.app._tail.hint()
+        await until(held.reached, within_s=5)
+        stopping = asyncio.create_task(service.app.stop())
+        await asyncio.sleep(0.2)
+        held.open()
+
+        await stopping
+
+        ours = [task for task in asyncio.all_tasks() if "/authsvc/" in repr(task)]
+        assert ours == []
 
 
 async def test_cancelled_readers_do_not_mix_answers(service: Service) -> None:
