@@ -19,12 +19,15 @@ async def _echo(request: bytes, _context: Any) -> bytes:
     return request
 
 
+def handlers() -> grpc.GenericRpcHandler:
+    """All that an echo is, for whoever serves one."""
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(_echo)
+    return grpc.method_handlers_generic_handler("benchmarks.Echo", {"Echo": handler})
+
+
 async def _serve(orders: Connection) -> None:
     server = grpc.aio.server(options=OPTIONS)
-    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(_echo)
-    server.add_generic_rpc_handlers(
-        (grpc.method_handlers_generic_handler("benchmarks.Echo", {"Echo": handler}),)
-    )
+    server.add_generic_rpc_handlers((handlers(),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     orders.send(port)

@@ -1,10 +1,11 @@
 """Owns the order of measuring: rounds of echo, row, echo, row, … and medians. Leaves slices to rows, output to report.
 
 Machines are noisy, and slow down and speed up while measuring. So each sample of a row is divided by the mean of the
-two samples of echo around it, and the row's ratio is the median of these.
+two samples of echo around it, and the row's ratio is the median of these. A row without CPU has nothing to compare.
 """
 
 from collections.abc import Callable, Sequence
+from math import isnan, nan
 from statistics import median
 
 from benchmarks.rows import ECHO, Row
@@ -33,9 +34,12 @@ def measure(rows: Sequence[Row], stage: Stage, progress: Progress) -> list[Resul
         for row in others:
             progress(f"{turn + 1}: {row.name}")
             sample = row.measure(stage, _ROW_SECONDS)
+            samples[row.name].append(sample)
+            if isnan(sample.cpu_us):
+                ratios[row.name].append(nan)
+                continue
             progress(f"{turn + 1}: echo")
             echoes.append(ECHO.measure(stage, _ECHO_SECONDS))
-            samples[row.name].append(sample)
             ratios[row.name].append(2 * sample.cpu_us / (echoes[-2].cpu_us + echoes[-1].cpu_us))
     return [
         Result(ECHO.name, combined(echoes), 1.0),
@@ -44,6 +48,6 @@ def measure(rows: Sequence[Row], stage: Stage, progress: Progress) -> list[Resul
 
 
 def steps(rows: Sequence[Row]) -> int:
-    """How often `measure` tells of progress."""
+    """How often `measure` tells of progress, at most."""
     others = sum(row is not ECHO for row in rows)
     return others + ROUNDS * (1 + 2 * others)

@@ -16,6 +16,19 @@ from benchmarks.rows import Row
 from benchmarks.samples import Result
 
 RESULTS = Path(__file__).parent / "results"
+# Numbers of a few rows only, told below the table; `latest.json` has all.
+_ALSO = (
+    "against_unary",
+    "max_ms",
+    "revoke_p50_ms",
+    "revoke_p99_ms",
+    "server_cpu_percent",
+    "bytes_per_entry",
+    "cold_load_s",
+    "cold_load_cpu_s",
+    "server_bytes_per_entry",
+    "server_start_s",
+)
 
 
 def print_table(rows: Sequence[Row], results: Sequence[Result], to: Console) -> None:
@@ -38,6 +51,11 @@ def print_table(rows: Sequence[Row], results: Sequence[Result], to: Console) -> 
             _short(sample.p99_ms),
         )
     to.print(table)
+    for each in results:
+        if found := [
+            f"{name} {_short(each.sample.more[name])}" for name in _ALSO if name in each.sample.more
+        ]:
+            to.print(f"{each.name}: {', '.join(found)}")
 
 
 def write_json(results: Sequence[Result], directory: Path = RESULTS) -> Path:

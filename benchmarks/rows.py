@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from benchmarks import callers, verifying
+from benchmarks import callers, guarded_calls, verifying
+from benchmarks.client_rows import Coalesced, LargeView, Revocation
 from benchmarks.load import Slice
 from benchmarks.samples import Sample
 from benchmarks.stage import Stage
@@ -82,4 +83,18 @@ ROWS: tuple[Row, ...] = (
     Local("local_verify_cold", "strict verification of a token not seen before", verifying.cold),
     Local("local_verify_warm", "strict verification of a token seen before", verifying.warm),
     Local("pyjwt_decode", "PyJWT with a prebuilt key, for comparison", verifying.pyjwt),
+    Rpc(
+        "guarded_echo",
+        "the echo, guarded; a token seen before",
+        "guarded",
+        guarded_calls.WithAccessToken,
+        also=(1, 16),
+    ),
+    Coalesced("coalesced_1", "session tokens at a guarded service, authsvc's CPU, 1 in flight", 1),
+    Coalesced("coalesced_16", "the same, 16 in flight", 16),
+    Coalesced("coalesced_128", "the same, 128 in flight", 128),
+    Revocation("revocation_1", "Revoke returned → refused at a verifier, 1 subscriber", 1),
+    Revocation("revocation_100", "the same, 100 subscribers", 100),
+    Revocation("revocation_1000", "the same, 1,000 subscribers", 1_000),
+    LargeView(),
 )

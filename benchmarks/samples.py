@@ -1,6 +1,6 @@
 """Owns what one slice of measuring gives, and what a row of the table holds. Leaves taking slices to the rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -35,11 +35,15 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def combined(samples: Sequence[Sample]) -> Sample:
-    """The median of each number."""
+    """The median of each number; of a `max_…` the greatest."""
     return Sample(
         cpu_us=median(each.cpu_us for each in samples),
         rate=median(each.rate for each in samples),
         p50_ms=median(each.p50_ms for each in samples),
         p99_ms=median(each.p99_ms for each in samples),
-        more={name: median(each.more[name] for each in samples) for name in samples[0].more},
+        more={name: _combine(name)(each.more[name] for each in samples) for name in samples[0].more},
     )
+
+
+def _combine(name: str) -> Callable[[Iterable[float]], float]:
+    return max if name.startswith("max_") else median

@@ -34,12 +34,13 @@ SCOPES = ("orders.read", "orders.write")
 @dataclass(frozen=True, slots=True)
 class Seeded:
     """What callers know: keys of clients by their one permission, usernames, (session token, session id), (refresh
-    token, session id)."""
+    token, session id); (access token, session id), once a server has minted some."""
 
     client_keys: dict[str, str]
     usernames: list[str]
     session_tokens: list[tuple[str, str]]
     refresh_tokens: list[tuple[str, str]]
+    access_tokens: Sequence[tuple[str, str]] = ()
 
 
 async def seed(settings: Settings) -> Seeded:

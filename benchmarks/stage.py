@@ -7,9 +7,9 @@ import asyncio
 import multiprocessing
 import secrets
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from functools import cached_property
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.stores.embedded_postgres import EmbeddedPostgres
-from benchmarks import echo, load, seed, service
+from benchmarks import echo, guarded, load, seed, service
 from benchmarks.samples import Sample
 from benchmarks.seed import Seeded
 
@@ -48,6 +48,7 @@ class Stage:
         self._exits = ExitStack()
         self.directory = Path(self._exits.enter_context(tempfile.TemporaryDirectory(prefix="authsvc-bench-")))
         self._secret = secrets.token_hex(32).encode()
+        self._asked: dict[Callable[..., None], Connection] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -56,7 +57,7 @@ class Stage:
         self._exits.close()
 
     def server(self, name: str) -> Server:
-        """The server called `echo`, `sqlite` or `postgres`."""
+        """The server called `echo`, `guarded`, `sqlite` or `postgres`."""
         found: Server = getattr(self, name)
         return found
 
@@ -66,11 +67,28 @@ class Stage:
         sample: Sample = _received(self._load)
         return sample
 
+    def ask(self, run: Callable[[Connection], None], order: Any) -> Any:
+        """Have a process carry out an order and return what came of it. Raises Failed."""
+        if run not in self._asked:
+            self._asked[run] = self._spawn(run)[1]
+        self._asked[run].send(order)
+        return _received(self._asked[run])
+
     @cached_property
     def echo(self) -> Server:
         """The yardstick."""
         process, orders = self._spawn(echo.run)
         return Server(f"127.0.0.1:{_received(orders)}", {"cpu_us": _pid(process)})
+
+    @cached_property
+    def guarded(self) -> Server:
+        """The echo of a service that guards it, and asks `sqlite` where it has to."""
+        authsvc = self.sqlite
+        process, orders = self._spawn(guarded.run, authsvc.address, authsvc.seeded)
+        port, access_tokens = _received(orders)
+        assert authsvc.seeded is not None
+        seeded = replace(authsvc.seeded, access_tokens=access_tokens)
+        return Server(f"127.0.0.1:{port}", {"cpu_us": _pid(process)}, seeded)
 
     @cached_property
     def sqlite(self) -> Server:
@@ -85,10 +103,31 @@ class Stage:
         database.start()
         return self._service(database.url("postgres"), "postgres")
 
+    @cached_property
+    def followed(self) -> Server:
+        """An instance of its own on SQLite, for those who subscribe by the thousand."""
+        return self._service(f"sqlite:///{self.directory / 'followed.db'}", "followed")
+
+    def place(self, name: str) -> tuple[service.Place, Seeded]:
+        """A place on SQLite for an instance that does not run yet, and what its database holds."""
+        return self._place(f"sqlite:///{self.directory / name}.db", self._valkey(name), name)
+
+    @contextmanager
+    def instance(self, place: service.Place, seeded: Seeded) -> Iterator[Server]:
+        """An instance for as long as the block runs."""
+        process, orders = self._spawn(service.run, place)
+        try:
+            yield Server(f"127.0.0.1:{_received(orders)}", {"cpu_us": _pid(process)}, seeded)
+        finally:
+            _end(process, orders)
+
+    def _place(self, database_url: str, valkey: EmbeddedValkey, name: str) -> tuple[service.Place, Seeded]:
+        place = service.Place(database_url, valkey.url, self._secret, self.directory / f"{name}.log")
+        return place, asyncio.run(seed.seed(service.settings_for(place)))
+
     def _service(self, database_url: str, name: str) -> Server:
         valkey = self._valkey(name)
-        place = service.Place(database_url, valkey.url, self._secret, self.directory / f"{name}.log")
-        seeded = asyncio.run(seed.seed(service.settings_for(place)))
+        place, seeded = self._place(database_url, valkey, name)
         process, orders = self._spawn(service.run, place)
         watched = {"cpu_us": _pid(process), "valkey_us": valkey.pid}
         return Server(f"127.0.0.1:{_received(orders)}", watched, seeded)
