@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from authsvc.config import Settings
 from authsvc.core.access_tokens import AccessTokens
 from authsvc.core.announce import Announcer
+from authsvc.core.audit_retention import AuditRetention
 from authsvc.core.callers import Caller, Callers, ClientRegistry
 from authsvc.core.clients import Clients
 from authsvc.core.clock import SECOND, Clock
@@ -125,6 +126,7 @@ class App:
         self._announcer = Announcer(self._view, cache.sessions, stores.log, cache.hints, self._tail.hint)
         self._keys = Keys(NO_KEYS)
         self._signing_keys = self._open_signing_keys()
+        self._audit_retention = AuditRetention(stores.audit, settings.audit_retention, outside.clock)
         self._reloaded = 0
 
     async def start(self) -> None:
@@ -137,7 +139,7 @@ class App:
         self._server = self._build_server(services)
         await self._server.start()
         self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()))
-        self._begin(self._last_seen.run(), self._beat(), self._keep_keys())
+        self._begin(self._last_seen.run(), self._beat(), self._keep_keys(), self._audit_retention.run())
         self.health.set(True)
 
     async def stop(self, drain_ms: int = 0) -> None:

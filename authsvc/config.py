@@ -99,6 +99,8 @@ class Settings(_Environment):
     remember_absolute: Duration = Field(default=90 * DAY, validate_default=True)
     refresh_idle: Duration = 30 * DAY
     refresh_absolute: Duration = Field(default=90 * DAY, validate_default=True)
+    audit_retention: DurationOrNone = 365 * DAY
+    """How long audit events are kept; 0s: for ever."""
     access_ttl: Duration = Field(default=5 * MINUTE, le=ACCESS_TTL_CAP)
     password_min_length: int = Field(default=15, ge=8, le=128)
     password_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
@@ -134,6 +136,13 @@ class Settings(_Environment):
         if 0 < rotation < HOUR:
             raise ValueError("must be at least 1h, or 0s for never by itself")
         return rotation
+
+    @field_validator("audit_retention")
+    @classmethod
+    def _check_audit_retention(cls, retention: int) -> int:
+        if 0 < retention < DAY:
+            raise ValueError("must be at least 1d, or 0s for ever")
+        return retention
 
     @field_validator("session_absolute", "remember_absolute", "refresh_absolute")
     @classmethod

@@ -103,6 +103,14 @@ def test_every_mistake_is_said_at_once() -> None:
     assert len(mistakes) == len(about)
 
 
+def test_audit_events_are_kept_a_day_at_least() -> None:
+    """A slip such as a missing unit of days must not empty the audit log; to keep it for ever is said by 0s."""
+    mistakes = _mistakes(AUDIT_RETENTION="23h")
+
+    assert "AUTHSVC_AUDIT_RETENTION: must be at least 1d, or 0s for ever" in mistakes
+    assert read_settings({**_GOOD, "AUTHSVC_AUDIT_RETENTION": "0s"}).audit_retention == 0
+
+
 def test_a_mistake_never_repeats_a_secret() -> None:
     """Messages name the variable, never what it holds."""
     said = "\n".join(

@@ -268,7 +268,10 @@ class EventFilter:
 
 
 class AuditLog(Protocol):
-    """Events that change nothing else, such as a failed login, and reading all. There is no changing an event."""
+    """Events that change nothing else, such as a failed login, and reading all.
+
+    An event MUST never change, and never go but by `forget`.
+    """
 
     async def record(self, event: AuditEvent) -> None:
         """Write one event."""
@@ -280,6 +283,10 @@ class AuditLog(Protocol):
 
     async def list_after(self, wanted: EventFilter, limit: int, after_id: int) -> Sequence[AuditEvent]:
         """Return events by id, starting above `after_id`. An event may appear after one with a higher id."""
+
+    async def forget(self, before_at: int, limit: int) -> int:
+        """Delete at most `limit` of the oldest events from before then; return how many. Of several that run at once,
+        each MUST take others, without waiting, where the database can have several writers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,16 @@
 """Reading the audit log through the front door."""
 
+import asyncio
 from typing import Any
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from authsvc.core.clock import SECOND
+from authsvc.core.clock import DAY, SECOND
+from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1 import resources_pb2 as resources
-from tests.parts.service import Service, fields_of, outcome, refusal
+from tests.parts.service import MovableClock, Service, fields_of, outcome, refusal, run_service
 
 
 async def audit(service: Service, **wanted: Any) -> pb.ListAuditEventsResponse:
@@ -189,3 +191,20 @@ async def test_a_device_is_checked(service: Service) -> None:
 
     assert fields_of(await refusal(service.refresh(token, device=wrong))) == ["device.user_agent"]
     assert await outcome(service.refresh(token)) == "OK"
+
+
+async def test_old_events_go(sqlite_url: str, valkey: EmbeddedValkey) -> None:
+    """A running instance forgets events older than AUTHSVC_AUDIT_RETENTION, and those alone."""
+    async with run_service(sqlite_url, valkey.url) as service:
+        await service.add_user("alice")
+    later = MovableClock()
+    later.move(31 * DAY)
+
+    async with run_service(sqlite_url, valkey.url, later, audit_retention=30 * DAY) as service:
+        await service.add_user("bob")
+        async with asyncio.timeout(20):
+            while True:
+                left = [event.user_id for event in (await audit(service, event="user.created")).events]
+                if left == [service.user_ids["bob"]]:
+                    break
+                await asyncio.sleep(0.01)

@@ -6,11 +6,12 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from authsvc.core.contracts import EventFilter
 from authsvc.core.model import Revocation, Subject
 from authsvc.stores.sql import SqlStores, address, revocations
 from authsvc.stores.sql.compiled import NO_VALUES, Compiled, Values, insert_whole
-from authsvc.stores.sql.rows import session_values, user_values
-from authsvc.stores.sql.schema import metadata, sessions, users
+from authsvc.stores.sql.rows import event_values, session_values, user_values
+from authsvc.stores.sql.schema import audit_events, metadata, sessions, users
 from tests.parts.records import (
     NOW,
     a_rotation,
@@ -44,9 +45,18 @@ def spoken(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[Any]]]:
 
 
 async def fill(stores: SqlStores) -> None:
-    """Put in many users with a session each, and many revocations."""
+    """Put in many users with a session each, and many revocations and events."""
     many = [a_user() for _ in range(ENOUGH)]
     begun = [a_session(user) for user in many]
+    events = [
+        an_event(
+            "token.rotated" if n % 100 else "token.reused",
+            happened_at=NOW + n,
+            user_id=session.user_id,
+            session_id=session.id,
+        )
+        for n, session in enumerate(begun)
+    ]
     entries = [Revocation(0, Subject.SESSION, session.id, None, NOW) for session in begun]
     async with stores.database.write() as transaction:
         await transaction.run_many(insert_whole(users), [user_values(user, user.id, "x") for user in many])
@@ -54,6 +64,7 @@ async def fill(stores: SqlStores) -> None:
             insert_whole(sessions), [session_values(each, tokens_of(each)) for each in begun]
         )
         await revocations.append(transaction, entries)
+        await transaction.run_many(insert_whole(audit_events), [event_values(event) for event in events])
         await transaction.run(text("ANALYZE"))
 
 
@@ -82,6 +93,16 @@ async def use_everything(stores: SqlStores) -> None:
     await stores.users.rehash(session.user_id, "x", "y")
     await stores.users.set_password(session.user_id, "x", an_order())
     await stores.log.list_since(ENOUGH - 10, 10)
+    for wanted in (
+        EventFilter(),
+        EventFilter(user_id=session.user_id),
+        EventFilter(session_id=session.id),
+        EventFilter(event="token.reused"),
+        EventFilter(event="token.rotated", start_at=NOW, end_at=NOW + 9),
+    ):
+        await stores.audit.list(wanted, 10, (NOW + ENOUGH, 1))
+    await stores.audit.list_after(EventFilter(), 10, ENOUGH)
+    await stores.audit.forget(NOW + 9, 10)
 
 
 async def test_no_table_is_read_whole(

@@ -1,10 +1,10 @@
-"""Owns the audit log: writing events, alone or within another store's transaction, and reading them."""
+"""Owns the audit log: writing events, alone or within another store's transaction, reading and forgetting them."""
 
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, select, text, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, delete, select, text, tuple_
 
 from authsvc.core.contracts import EventFilter
 from authsvc.core.model import AuditEvent
@@ -25,6 +25,14 @@ _FILTERS: dict[str, ColumnElement[bool]] = {
     # Said as the index says it, for the database to see that the index will do.
     "rare": _event.event != text(f"'{_ROTATED}'"),
 }
+_oldest = (
+    select(_event.id)
+    .where(_event.happened_at < bindparam("before_at", type_=BigInteger))
+    .order_by(_event.happened_at)
+    .limit(bindparam("limit"))
+    .with_for_update(skip_locked=True)  # SQLite, with one writer at a time, leaves it out.
+)
+_FORGET = delete(audit_events).where(_event.id.in_(_oldest)).returning(_event.id)
 _NEWEST = (2**63 - 1, 2**63 - 1)
 
 
@@ -54,6 +62,10 @@ class AuditLog:
         values = {**filters, "limit": limit, "after_id": after_id}
         rows = await self._database.read(_following(tuple(filters)), values)
         return [audit_event(row) for row in rows]
+
+    async def forget(self, before_at: int, limit: int) -> int:
+        """Delete at most `limit` of the oldest events from before then; return how many."""
+        return len(await self._database.change(_FORGET, {"before_at": before_at, "limit": limit}))
 
 
 async def record_in(transaction: Transaction, event: AuditEvent) -> None:
