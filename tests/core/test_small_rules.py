@@ -28,7 +28,9 @@ def test_id_is_a_uuid_of_its_time() -> None:
     assert len({new_id(NOW, os.urandom) for _ in range(1_000)}) == 1_000
 
 
-@pytest.mark.parametrize("text", ["", "x", "0" * 32, "{" + "0" * 36 + "}", "01890A5D-AC96-774B-BCCE-B302099A8057", "web"])
+@pytest.mark.parametrize(
+    "text", ["", "x", "0" * 32, "{" + "0" * 36 + "}", "01890A5D-AC96-774B-BCCE-B302099A8057", "web"]
+)
 def test_what_is_no_id(text: str) -> None:
     """Only the canonical spelling is an id; a client's id never is one (RFC 9700 §4.15)."""
     assert is_id(new_id(NOW, os.urandom))
