@@ -7,8 +7,9 @@ nobody for long, and pauses come between batches.
 import asyncio
 from contextlib import suppress
 
+from authsvc.core.audit_contract import AuditLog
 from authsvc.core.clock import Clock
-from authsvc.core.contracts import AuditLog, StoreUnavailable
+from authsvc.core.contracts import StoreUnavailable
 
 BATCH = 500
 _EVERY_SECONDS = 60.0

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from authsvc.core.contracts import AuditLog, EventFilter
+from authsvc.core.audit_contract import AuditLog, EventFilter
 from authsvc.core.errors import InvalidRequest
 from authsvc.core.model import AuditEvent
 from authsvc.core.paging import page_size, page_token, read_page_token

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from authsvc.core.access_tokens import AccessToken, AccessTokens
+from authsvc.core.audit_contract import AuditLog
 from authsvc.core.cached_sessions import to_cache
 from authsvc.core.callers import ClientRegistry
 from authsvc.core.clock import Clock
 from authsvc.core.contracts import (
-    AuditLog,
     LoginThrottle,
     NewTokens,
     SessionCache,

@@ -2,8 +2,8 @@
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from authsvc.core.audit_contract import EventFilter
 from authsvc.core.clock import SECOND
-from authsvc.core.contracts import EventFilter
 from authsvc.core.list_audit_events import EventPage
 from authsvc.core.model import AuditEvent, Device
 from authsvc.rpc.convert import timestamp

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from authsvc.core.audit_contract import EventFilter
 from authsvc.core.audit_retention import AuditRetention
 from authsvc.core.clock import DAY
-from authsvc.core.contracts import EventFilter
 from authsvc.core.model import AuditEvent, Device
 from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.stores.sql.schema import audit_events

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from authsvc.core.contracts import EventFilter
+from authsvc.core.audit_contract import EventFilter
 from authsvc.core.model import Revocation, Subject
 from authsvc.stores.sql import SqlStores, address, revocations
 from authsvc.stores.sql.compiled import NO_VALUES, Compiled, Values, insert_whole

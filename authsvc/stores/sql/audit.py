@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, delete, select, text, tuple_
 
-from authsvc.core.contracts import EventFilter
+from authsvc.core.audit_contract import EventFilter
 from authsvc.core.model import AuditEvent
 from authsvc.stores.sql.audit_rows import INSERT_EVENT
 from authsvc.stores.sql.compiled import Values
@@ -37,7 +37,7 @@ _NEWEST = (2**63 - 1, 2**63 - 1)
 
 
 class AuditLog:
-    """core.contracts.AuditLog."""
+    """core.audit_contract.AuditLog."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
