@@ -79,7 +79,7 @@ class UserSecret:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A registered caller. `audiences[0]` is the default audience; empty `scopes` allow every scope of the user."""
+    """A registered caller. Empty `scopes` allow every scope of the user."""
 
     id: str
     display_name: str

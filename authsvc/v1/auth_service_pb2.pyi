@@ -57,7 +57,7 @@ class LoginRequest(_message.Message):
 
     @_builtins.property
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Audiences of the access token: some of the client's. Empty: the client's first."""
+        """Audiences the session's access tokens may be for: some of the client's. Empty: all of them."""
 
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

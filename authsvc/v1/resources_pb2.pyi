@@ -563,7 +563,7 @@ class Client(_message.Message):
 
     @_builtins.property
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Audiences its access tokens may be minted for. The first is the default."""
+        """Audiences its access tokens may be minted for."""
 
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
