@@ -2,12 +2,14 @@
 
 The rooms, each of which starts with a page on what it owns and what it leaves to others:
 
-`v1`      the contract as Python: stubs generated from `protos/`, never edited
-`core`    the rules, without gRPC, SQL, Redis or a clock of their own
-`stores`  the outside world: SQL, Valkey, migrations
-`rpc`     what gRPC sees: servicers, policy, errors, interceptors
-`config`  the only reader of the environment
-`app`     the one place that joins the parts
+`v1`        the contract as Python: stubs generated from `protos/`, never edited
+`core`      the rules, without gRPC, SQL, Redis or a clock of their own
+`stores`    the outside world: SQL, Valkey, migrations
+`rpc`       what gRPC sees: servicers, policy, errors, interceptors
+`config`    the only reader of the environment, with `setting_kinds`
+`app`       the one place that joins the parts, with `outside` (clocks, chance) and `background` (ending tasks)
+`commands`  the command line: serve, dev and its tour, administration
+`logs`      how logs look, and that no secret gets into one
 
 Importing this package loads none of them: a service that only uses `authsvc.v1` stays small.
 """

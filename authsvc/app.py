@@ -4,9 +4,7 @@ Leaves settings to `config`, the life of the process to `commands`.
 """
 
 import asyncio
-import os
-import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,13 +15,14 @@ import grpc.aio
 import structlog
 from prometheus_client import CollectorRegistry
 
+from authsvc.background import end_tasks
 from authsvc.config import Settings
 from authsvc.core.access_tokens import AccessTokens
 from authsvc.core.announce import Announcer
 from authsvc.core.audit_retention import AuditRetention
 from authsvc.core.callers import Caller, Callers, ClientRegistry
 from authsvc.core.clients import Clients
-from authsvc.core.clock import SECOND, Clock
+from authsvc.core.clock import SECOND
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.exchange import Exchange
 from authsvc.core.explain import Explain
@@ -44,10 +43,11 @@ from authsvc.core.sealing import CannotUnseal, Vault
 from authsvc.core.signing_keys import NO_KEYS, VAULT_PURPOSE, Keys, SigningKeyUnusable, ring_from_pem
 from authsvc.core.tail import Tail
 from authsvc.core.throttle import FallbackThrottle, LocalThrottle
-from authsvc.core.tokens import RandomBytes, TokenMint
+from authsvc.core.tokens import TokenMint
 from authsvc.core.users import Users
 from authsvc.core.validate import SessionValidator
 from authsvc.core.view import View
+from authsvc.outside import Outside
 from authsvc.rpc import interceptors, reflection, transport
 from authsvc.rpc.admin_servicer import AdminServicer
 from authsvc.rpc.auth_servicer import AuthServicer
@@ -60,28 +60,8 @@ from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.stores.valkey import CacheStores, open_cache
 
 _STOP_GRACE_SECONDS = 10.0
-_CANCEL_AGAIN_SECONDS = 0.1
 _SWEEP_EVERY = 60
 _log = structlog.get_logger("authsvc")
-
-
-def wall_clock() -> int:
-    """Now, in Unix milliseconds."""
-    return time.time_ns() // 1_000_000  # noqa: TID251  the one place that reads the clock
-
-
-def monotonic_clock() -> int:
-    """Milliseconds of a clock that never goes back and runs on while the process stands still."""
-    return time.monotonic_ns() // 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Outside:
-    """What comes from outside the rules, so that tests can pass their own."""
-
-    clock: Clock = wall_clock
-    monotonic: Clock = monotonic_clock
-    random_bytes: RandomBytes = os.urandom
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,18 +321,6 @@ class App:
 
 def _cause(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until all have ended: a library may lose a cancellation that comes together with a reply."""
-    pending = set(tasks)
-    ended: set[asyncio.Task[Any]] = set()
-    while pending:
-        for task in pending:
-            task.cancel()
-        done, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_SECONDS)
-        ended |= done
-    await asyncio.gather(*ended, return_exceptions=True)
 
 
 async def open_app(

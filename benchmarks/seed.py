@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from authsvc.app import wall_clock
 from authsvc.config import Settings
 from authsvc.core.cached_sessions import to_cache
 from authsvc.core.clock import DAY, HOUR, MINUTE
@@ -17,6 +16,7 @@ from authsvc.core.model import AuditEvent, Client, ClientKey, Device, Permission
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.tokens import Minted, TokenMint
 from authsvc.core.usernames import username_key
+from authsvc.outside import wall_clock
 from authsvc.stores.migrations import upgrade_to_head
 from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.stores.sql.compiled import insert_whole

@@ -14,11 +14,11 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from authsvc.app import wall_clock
 from authsvc.core.access_tokens import AccessTokens
 from authsvc.core.clock import MINUTE
 from authsvc.core.model import User
 from authsvc.core.signing_keys import KeyRing, Keys, ring_from_pem
+from authsvc.outside import wall_clock
 from authsvc_client.strict import VerifiedTokens, require_audience, require_scopes, verify_access_token
 from benchmarks.samples import Sample, percentile
 from benchmarks.seed import AUDIENCES, SCOPES, new_session

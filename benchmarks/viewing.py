@@ -15,10 +15,10 @@ from time import perf_counter, process_time
 
 import psutil
 
-from authsvc.app import wall_clock
 from authsvc.core.clock import HOUR
 from authsvc.core.ids import new_id
 from authsvc.core.model import Subject
+from authsvc.outside import wall_clock
 from authsvc_client import Verifier, Watcher
 from benchmarks.callers import check
 from benchmarks.obeying import obey

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from authsvc.app import end_tasks
+from authsvc.background import end_tasks
 
 
 async def test_a_lost_cancellation_is_sent_again() -> None:

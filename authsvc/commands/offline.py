@@ -7,7 +7,6 @@ as of any change. Leaves the rules to `authsvc.core`: they are the ones a server
 import asyncio
 import os
 
-from authsvc.app import wall_clock
 from authsvc.commands import refusal
 from authsvc.commands.connection import read
 from authsvc.commands.schema import check_schema
@@ -19,6 +18,7 @@ from authsvc.core.errors import Refusal
 from authsvc.core.model import Client, Device
 from authsvc.core.operation import Asked
 from authsvc.core.tokens import TokenMint
+from authsvc.outside import wall_clock
 from authsvc.rpc import requests
 from authsvc.rpc.convert import client_message
 from authsvc.stores.sql import SqlStores, open_stores

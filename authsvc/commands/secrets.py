@@ -58,11 +58,11 @@ def reencrypt(json: Json = False) -> None:
 
 
 async def _reencrypt(settings: OfflineSettings) -> tuple[int, int]:
-    from authsvc.app import wall_clock
     from authsvc.commands.schema import check_schema
     from authsvc.core.reencryption import reencrypt_signing_keys
     from authsvc.core.sealing import Vault
     from authsvc.core.signing_keys import VAULT_PURPOSE
+    from authsvc.outside import wall_clock
     from authsvc.stores.sql import open_stores
 
     database_url = settings.database_url.get_secret_value()

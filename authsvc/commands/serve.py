@@ -15,7 +15,8 @@ import typer
 from prometheus_client import ProcessCollector, start_http_server
 
 from authsvc import __version__, logs
-from authsvc.app import AddressTaken, App, end_tasks, monotonic_clock, open_app
+from authsvc.app import AddressTaken, App, open_app
+from authsvc.background import end_tasks
 from authsvc.commands.connection import read
 from authsvc.commands.failure import REFUSED, CommandFailed
 from authsvc.commands.schema import check_schema
@@ -24,6 +25,7 @@ from authsvc.core.clock import SECOND
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.sealing import CannotUnseal
 from authsvc.core.signing_keys import SigningKeyUnusable
+from authsvc.outside import monotonic_clock
 
 _RETRY_S = 0.5
 _SAY_AGAIN_MS = 10 * SECOND

@@ -14,7 +14,7 @@ import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
 from rich.console import Console
 
-from authsvc.app import wall_clock
+from authsvc.outside import wall_clock
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
 from authsvc_client.strict import AccessToken, KeySet, require_audience, verify_access_token

@@ -27,6 +27,7 @@ class AuthServicer:
             username=request.username,
             password=request.password,
             device=requests.device(request, call.ip_address, call.caller.is_client),
+            reported_address=request.device.ip_address,
             audiences=request.audiences,
             scopes=request.scopes,
             session=not wanted or resources.CREDENTIAL_SESSION in wanted,

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import redis.asyncio
 
-from authsvc.app import monotonic_clock
 from authsvc.core.clock import MINUTE
 from authsvc.core.errors import SessionNotActive
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs
 from authsvc.core.validate import SessionValidator
+from authsvc.outside import monotonic_clock
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.parts.counting import Statements, commands, settled
 from tests.parts.service import Service, bearer, outcome

@@ -15,10 +15,10 @@ from pathlib import Path
 import grpc.aio
 import pytest
 
-from authsvc.app import wall_clock
 from authsvc.core.clock import DAY, HOUR
 from authsvc.core.model import AuditEvent, Client, ClientKey, Permission
 from authsvc.core.tokens import TokenMint
+from authsvc.outside import wall_clock
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.v1 import auth_service_pb2 as pb
