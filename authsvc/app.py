@@ -250,10 +250,10 @@ class App:
     def _stack(self, services: Services, errors: interceptors.Errors) -> list[interceptors.Interceptor]:
         """What every call passes, outermost first."""
         anonymous = self._development.anonymous if self._development else None
+        metrics = CallMetrics(self.metrics)
         return [
-            interceptors.Observe(CallMetrics(self.metrics)),
-            errors,
-            interceptors.Shed(self.settings.calls_at_once),
+            interceptors.Observe(metrics, errors),
+            interceptors.Shed(self.settings.calls_at_once, metrics),
             interceptors.Deadline(),
             interceptors.Authenticate(services.callers, anonymous),
             interceptors.Reach(services.tail),

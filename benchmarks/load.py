@@ -14,7 +14,7 @@ from time import perf_counter
 import grpc.aio
 import psutil
 
-from benchmarks.callers import Call, Work
+from benchmarks.callers import Call, Work, WrongAnswer
 from benchmarks.samples import Sample, percentile
 from benchmarks.seed import Seeded
 
@@ -35,6 +35,13 @@ class Slice:
     seconds: float
     watched: Mapping[str, int]
     size: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailed:
+    """A call of the slice failed, or got a wrong answer; why, in words."""
+
+    why: str
 
 
 class _Load:
@@ -119,7 +126,16 @@ async def _obey(orders: Connection) -> None:
         except EOFError:
             return
         gc.collect()
-        orders.send(await load.run(order, seeded))
+        try:
+            orders.send(await load.run(order, seeded))
+        except (grpc.aio.AioRpcError, WrongAnswer) as error:
+            orders.send(CallFailed(_in_words(error)))
+
+
+def _in_words(error: grpc.aio.AioRpcError | WrongAnswer) -> str:
+    if isinstance(error, grpc.aio.AioRpcError):
+        return f"{error.code().name}: {error.details()}"
+    return f"wrong answer: {error}"
 
 
 def run(orders: Connection) -> None:

@@ -29,7 +29,7 @@ _processes = multiprocessing.get_context("spawn")
 
 
 class Failed(Exception):
-    """A process of the run ended before its time; what it had to say is on the terminal."""
+    """A call failed, or a process of the run ended before its time. The message says what is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,10 @@ class Stage:
     def measure(self, order: load.Slice, seeded: Seeded | None) -> Sample:
         """Let the load take a slice. Raises Failed if a call did."""
         self._load.send((order, seeded))
-        sample: Sample = _received(self._load)
-        return sample
+        found: Sample | load.CallFailed = _received(self._load)
+        if isinstance(found, load.CallFailed):
+            raise Failed(f"{order.work.__name__}: {found.why}\n{self._last_logged()}")
+        return found
 
     def ask(self, run: Callable[[Connection], None], order: Any) -> Any:
         """Have a process carry out an order and return what came of it. Raises Failed."""
@@ -124,6 +126,11 @@ class Stage:
     def _place(self, database_url: str, valkey: EmbeddedValkey, name: str) -> tuple[service.Place, Seeded]:
         place = service.Place(database_url, valkey.url, self._secret, self.directory / f"{name}.log")
         return place, asyncio.run(seed.seed(service.settings_for(place)))
+
+    def _last_logged(self) -> str:
+        """The newest lines that the services have logged."""
+        lines = [line for log in self.directory.glob("*.log") for line in log.read_text().splitlines()]
+        return "\n".join(line for line in lines if '"method"' not in line)[-2000:]
 
     def _service(self, database_url: str, name: str) -> Server:
         valkey = self._valkey(name)

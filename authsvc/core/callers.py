@@ -15,6 +15,8 @@ from authsvc.core.own_tokens import OwnTokens
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs, kind_of
 from authsvc.core.validate import SessionValidator
 
+_KEYS_REMEMBERED = 1_000
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -122,13 +124,23 @@ class Callers:
         self._registry = registry
         self._sessions = sessions
         self._access = access
+        # Of keys that were good when they came, since the same few come with every call. Only the hash is remembered:
+        # whether the key still is good, the registry says.
+        self._key_hashes: dict[str, bytes] = {}
 
     def known(self, bearer: str) -> Caller | None:
         """Return the client of a client key, without I/O. None: ask `resolve`."""
+        key_hash = self._key_hashes.get(bearer)
+        if key_hash is not None:
+            return self._registry.caller_by_key(key_hash)
         try:
-            return self._registry.caller_by_key(self._mint.hash_of(Kind.CLIENT_KEY, bearer))
+            key_hash = self._mint.hash_of(Kind.CLIENT_KEY, bearer)
         except TokenNotOurs:
             return None
+        caller = self._registry.caller_by_key(key_hash)
+        if caller is not None:
+            self._remember(bearer, key_hash)
+        return caller
 
     async def resolve(self, bearer: str) -> Caller:
         """Return the caller that holds this token. Raises CallerUnauthenticated, StoreUnavailable,
@@ -142,6 +154,11 @@ class Callers:
                 raise CallerUnauthenticated  # It renews; it does not speak for anybody.
         token = self._access.check(bearer)
         return Caller(client_id=token.client_id, user_id=token.subject, session_id=token.session_id)
+
+    def _remember(self, bearer: str, key_hash: bytes) -> None:
+        if len(self._key_hashes) >= _KEYS_REMEMBERED:
+            self._key_hashes.clear()
+        self._key_hashes[bearer] = key_hash
 
     async def _client(self, bearer: str) -> Caller:
         try:

@@ -6,7 +6,7 @@ given in the same transaction. Times are milliseconds (core.clock); hashes are S
 Ids of users and sessions are UUID texts; anything else is unknown, never an error.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -293,7 +293,7 @@ class SessionCache(Protocol):
     StoreUnavailable.
     """
 
-    async def validate(self, session_hash: bytes, now: int) -> CacheAnswer | Ended | None:
+    def validate(self, session_hash: bytes, now: int) -> Awaitable[CacheAnswer | Ended | None]:
         """Look one session up and slide its idle deadline, in one round trip.
 
         Live: `now < idle_expires_at`. Slides to min(now + idle_ms, expires_at), and skips the write unless the deadline

@@ -5,7 +5,7 @@ nothing (RFC 7662 §2.1). A refresh token is active while it is the newest of a 
 nor counts as a replay.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from authsvc.core.clock import SECOND, Clock
 from authsvc.core.contracts import SessionStore
@@ -25,8 +25,7 @@ from authsvc.core.validate import SessionValidator
 CACHE_FOR_MS = 5 * SECOND
 
 
-@dataclass(frozen=True, slots=True)
-class Introspected:
+class Introspected(NamedTuple):
     """An active token. `session` is None for an access token: nothing but the token itself was looked at."""
 
     token_type: str
@@ -76,20 +75,23 @@ class Introspect:
         return found
 
     async def _look_up(self, token: str) -> Introspected | None:
-        match kind_of(token):
+        kind = kind_of(token)
+        if kind is None:
+            found = self._access(token)
+            if not self._tail.is_fresh():
+                await self._tail.ensure_fresh()
+                found = self._access(token)
+            return found
+        match kind:
             case Kind.SESSION:
                 return await self._session(token)
             case Kind.REFRESH:
                 return await self._refresh(self._mint.read_refresh(token))
-            case Kind.CLIENT_KEY:
-                return None
-        return await self._access(token)
+        return None
 
-    async def _access(self, token: str) -> Introspected:
+    def _access(self, token: str) -> Introspected:
+        now = self._clock()
         checked = self._own_tokens.check(token)
-        if not self._tail.is_fresh():
-            await self._tail.ensure_fresh()
-            checked = self._own_tokens.check(token)
         return Introspected(
             "access_token",
             checked.subject,
@@ -99,7 +101,7 @@ class Introspect:
             checked.audiences,
             checked.issued_at,
             checked.expires_at,
-            min(self._clock() + CACHE_FOR_MS, checked.expires_at),
+            min(now + CACHE_FOR_MS, checked.expires_at),
             checked.token_id,
         )
 

@@ -128,7 +128,7 @@ class SessionValidator:
         if isinstance(answer, Ended):
             return None
         session = from_cache(answer)
-        if self._revoked(session):
+        if self._view.revokes(session.id, session.user_id, session.created_at):
             return None
         if answer.flush_due:
             self._last_seen.note(session.id, self._clock())

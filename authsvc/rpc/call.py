@@ -4,7 +4,7 @@ Nothing here is grpc.aio's: another transport can make a Call of its own.
 """
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
 from authsvc.core.callers import NOBODY, Caller
@@ -17,17 +17,22 @@ Metadata = Sequence[tuple[str, str | bytes]]
 class Call:
     """One call: its metadata, its peer, how long it is waited for (None: for ever) and, once known, who calls."""
 
-    __slots__ = ("caller", "metadata", "peer", "wait_ms")
+    __slots__ = ("_get_peer", "caller", "metadata", "wait_ms")
 
-    def __init__(self, metadata: Metadata, peer: str, wait_ms: int | None) -> None:
+    def __init__(self, metadata: Metadata, get_peer: Callable[[], str], wait_ms: int | None) -> None:
         self.metadata = metadata
-        self.peer = peer
+        self._get_peer = get_peer  # asked for on demand: most calls never are
         self.wait_ms = wait_ms
         self.caller: Caller = NOBODY
 
     def get(self, key: str) -> list[str]:
         """Return the text values of a metadata key, which must be lower case."""
         return [value for name, value in self.metadata if name == key and isinstance(value, str)]
+
+    @property
+    def peer(self) -> str:
+        """The peer as gRPC names it, such as `ipv4:127.0.0.1:50051`."""
+        return self._get_peer()
 
     @property
     def ip_address(self) -> str:

@@ -48,6 +48,8 @@ class CallMetrics(Collector):
     """Counts calls begun and ended, and times them."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.under_way = 0
+        """Calls begun and not yet ended, of all RPCs together."""
         self._methods: dict[tuple[str, ...], MethodMetrics] = {}
         registry.register(self)
 

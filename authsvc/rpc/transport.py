@@ -61,7 +61,9 @@ def _rpc_handler(
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     read = _reader(message_factory.GetMessageClass(method.descriptor.input_type))
     response_class = message_factory.GetMessageClass(method.descriptor.output_type)
-    unreadable = wrapped(_refuse_unreadable, method, stack[: stack.index(errors) + 1])
+    unreadable = wrapped(
+        _refuse_unreadable, method, stack[:1]
+    )  # counted, logged and answered as any other refusal
     if not method.descriptor.server_streaming:
         unary = _unary(wrapped(bound, method, stack), unreadable)
         return grpc.unary_unary_rpc_method_handler(unary, read, response_class.SerializeToString)
@@ -121,7 +123,7 @@ def _stream(handler: Handler, unreadable: Handler, method: Method, errors: Error
 def _call(context: Context) -> Call:
     remaining: float | None = context.time_remaining()
     wait_ms = None if remaining is None else max(0, int(remaining * 1000))
-    return Call(context.invocation_metadata(), context.peer(), wait_ms)  # type: ignore[arg-type]  # a tuple of pairs
+    return Call(context.invocation_metadata(), context.peer, wait_ms)  # type: ignore[arg-type]  # a tuple of pairs
 
 
 async def _abort(context: Context, refused: Refused) -> None:

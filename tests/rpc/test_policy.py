@@ -59,7 +59,7 @@ async def test_every_rpc_has_a_method() -> None:
     }
 
     with pytest.raises(MethodMissing, match=r"AuthService/Refresh"):
-        add_servicers(grpc.aio.server(), servicers, [errors], errors)
+        add_servicers(grpc.aio.server(), servicers, [], errors)
 
 
 def test_policy_rows_are_of_rows() -> None:

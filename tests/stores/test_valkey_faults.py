@@ -72,6 +72,20 @@ async def test_a_stall_passes(own_valkey: EmbeddedValkey, own_cache: CacheStores
     assert isinstance(await own_cache.sessions.validate(HASH, NOW), CacheAnswer)
 
 
+async def test_a_pause_of_ours_is_not_the_servers(own_cache: CacheStores) -> None:
+    """After this process stood still for longer than a reply may take, replies that lie ready are still taken."""
+    hashes = [hash_of(number) for number in range(256)]
+    for session_hash in hashes:
+        await own_cache.sessions.add(session_hash, cached(bytes(4096)), NOW)  # a reply takes several reads
+    calls = [asyncio.ensure_future(own_cache.sessions.validate_many(hashes, NOW)) for _ in range(8)]
+    await asyncio.sleep(0.01)  # the commands leave
+
+    time.sleep(0.4)  # noqa: ASYNC251  that is the pause
+    answers = await asyncio.gather(*calls)
+
+    assert all(isinstance(answer, CacheAnswer) for each in answers for answer in each)
+
+
 async def test_everything_refuses_while_the_server_is_gone(
     own_valkey: EmbeddedValkey, own_cache: CacheStores
 ) -> None:

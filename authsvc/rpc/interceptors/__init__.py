@@ -1,6 +1,8 @@
 """What every call passes on its way to the servicer, outermost first. Leaves grpc.aio to the transport.
 
-An interceptor wraps each RPC's handler once, at start; on a call there is nothing left to look up.
+An interceptor wraps each RPC's handler once, at start; on a call there is nothing left to look up. One that has nothing
+to wait for returns the next one's awaitable rather than awaiting it: that costs a call half as much as a coroutine,
+twice, when it begins and when it ends. Whatever it raises reaches `Observe`, the outermost, either way.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
 """Owns finding out who calls, once per call, and whether the policy row lets them. Leaves callers to core.callers."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from authsvc.core.callers import NOBODY, Caller, Callers
@@ -29,16 +30,20 @@ class Authenticate:
             return handler
         required = needs if isinstance(needs, Permission) else None
 
-        async def authenticated(request: Any, call: Call) -> Any:
-            bearer = _bearer(call)
-            # A client key is known without I/O; so the path that most calls take has no await in it.
-            caller = self._callers.known(bearer) if bearer else self._stand_in(call)
-            if caller is None:
-                caller = await self._callers.resolve(bearer)
+        def permitted(request: Any, call: Call, caller: Caller) -> Awaitable[Any]:
             call.caller = caller
             if required is not None and required not in caller.permissions:
                 raise CallerNotPermitted if caller.is_known else CredentialsMissing
-            return await handler(request, call)
+            return handler(request, call)
+
+        async def resolved(request: Any, call: Call, bearer: str) -> Any:
+            return await permitted(request, call, await self._callers.resolve(bearer))
+
+        def authenticated(request: Any, call: Call) -> Awaitable[Any]:
+            bearer = _bearer(call)
+            # A client key is known without I/O; so the path that most calls take has no await in it.
+            caller = self._callers.known(bearer) if bearer else self._stand_in(call)
+            return resolved(request, call, bearer) if caller is None else permitted(request, call, caller)
 
         return authenticated
 

@@ -1,6 +1,7 @@
 """Owns the deadline of calls that bring none (a browser's edge sends none). Those that bring one are ended by gRPC."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 from authsvc.core.clock import SECOND
@@ -19,11 +20,14 @@ class Deadline:
             return handler
         default_ms = method.row.default_ms
 
-        async def bounded(request: Any, call: Call) -> Any:
-            if call.wait_ms is not None and call.wait_ms <= LONGEST_MS:
-                return await handler(request, call)
-            call.wait_ms = default_ms
+        async def timed(request: Any, call: Call) -> Any:
             async with asyncio.timeout(default_ms / SECOND):
                 return await handler(request, call)
+
+        def bounded(request: Any, call: Call) -> Awaitable[Any]:
+            if call.wait_ms is not None and call.wait_ms <= LONGEST_MS:
+                return handler(request, call)
+            call.wait_ms = default_ms
+            return timed(request, call)
 
         return bounded

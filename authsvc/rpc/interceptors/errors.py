@@ -4,13 +4,11 @@ No text of an unknown exception ever leaves; the log gets its type and its place
 """
 
 from secrets import token_hex
-from typing import Any
 
 import structlog
 
-from authsvc.rpc.call import Call
 from authsvc.rpc.errors import Statuses
-from authsvc.rpc.interceptors.handler import Handler, Method, Refused
+from authsvc.rpc.interceptors.handler import Refused
 
 _log = structlog.get_logger("authsvc.incident")
 
@@ -20,17 +18,6 @@ class Errors:
 
     def __init__(self, statuses: Statuses) -> None:
         self._statuses = statuses
-
-    def wrap(self, handler: Handler, method: Method) -> Handler:
-        """Return the handler to use instead."""
-
-        async def guarded(request: Any, call: Call) -> Any:
-            try:
-                return await handler(request, call)
-            except Exception as error:  # noqa: BLE001  nothing may pass by it
-                raise self.refused(error, method.name) from None
-
-        return guarded
 
     def refused(self, error: Exception, method: str) -> Refused:
         """Return what the call ends with."""

@@ -1,17 +1,17 @@
-"""Owns counting, timing and logging calls. Leaves what a refusal means to the interceptor inside it.
+"""Owns counting, timing and logging calls, and that each ends OK or refused. Leaves what a refusal is to `errors`.
 
 Logs never hold a message, metadata or a token: only the method, the outcome, how long it took and the caller's ids.
 Success of a quiet RPC is counted, not logged; its refusals are logged, but no more than some each second.
 """
 
-from asyncio import CancelledError
 from time import perf_counter
 from typing import Any
 
 import structlog
 
 from authsvc.rpc.call import Call
-from authsvc.rpc.interceptors.handler import Handler, Method, Refused
+from authsvc.rpc.interceptors.errors import Errors
+from authsvc.rpc.interceptors.handler import Handler, Method
 from authsvc.rpc.metrics import CallMetrics
 
 QUIET_REFUSALS_PER_SECOND = 10
@@ -19,37 +19,38 @@ _log = structlog.get_logger("authsvc.call")
 
 
 class Observe:
-    """Observes every call."""
+    """Observes every call. It is the one interceptor that is there while the call is under way."""
 
-    def __init__(self, metrics: CallMetrics) -> None:
+    def __init__(self, metrics: CallMetrics, errors: Errors) -> None:
         self._metrics = metrics
+        self._errors = errors
         self._ration = _Ration(QUIET_REFUSALS_PER_SECOND)
 
     def wrap(self, handler: Handler, method: Method) -> Handler:
-        """Return the handler to use instead."""
-        numbers = self._metrics.of(method.name)
+        """Return the handler to use instead. It raises Refused, and no other exception but CancelledError."""
+        metrics, numbers = self._metrics, self._metrics.of(method.name)
         quiet = method.row.quiet
 
         async def observed(request: Any, call: Call) -> Any:
             numbers.started += 1
+            metrics.under_way += 1
             started = perf_counter()
-            code = "UNKNOWN"
+            code = "CANCELLED"
             try:
                 response = await handler(request, call)
                 code = "OK"
-                return response
-            except Refused as refused:
+            except Exception as error:  # noqa: BLE001  nothing may pass by it
+                refused = self._errors.refused(error, method.name)
                 code = refused.status.code.name
                 if not quiet or self._ration.allows(started):
                     self._write(method, call, code, started, refused.status.reason)
-                raise
-            except CancelledError:
-                code = "CANCELLED"
-                raise
+                raise refused from None
             finally:
+                metrics.under_way -= 1
                 numbers.end(code, perf_counter() - started)
-                if code == "OK" and not quiet:
-                    self._write(method, call, code, started, "")
+            if not quiet:
+                self._write(method, call, code, started, "")
+            return response
 
         return observed
 

@@ -1,5 +1,6 @@
 """Owns `min_revision`: answering only from a view at least that new. Leaves getting there to core.tail."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from authsvc.core.clock import SECOND
@@ -23,12 +24,14 @@ class Reach:
         if "min_revision" not in method.descriptor.input_type.fields_by_name:
             return handler
 
-        async def reached(request: Any, call: Call) -> Any:
-            if request.min_revision:
-                if request.min_revision < 0:
-                    raise InvalidRequest(("min_revision", "must not be negative"))
-                wait_ms = method.row.default_ms if call.wait_ms is None else call.wait_ms
-                await self._tail.reach(request.min_revision, min(wait_ms, 2 * SECOND) - _REPLY_MS)
+        async def waited(request: Any, call: Call) -> Any:
+            if request.min_revision < 0:
+                raise InvalidRequest(("min_revision", "must not be negative"))
+            wait_ms = method.row.default_ms if call.wait_ms is None else call.wait_ms
+            await self._tail.reach(request.min_revision, min(wait_ms, 2 * SECOND) - _REPLY_MS)
             return await handler(request, call)
+
+        def reached(request: Any, call: Call) -> Awaitable[Any]:
+            return waited(request, call) if request.min_revision else handler(request, call)
 
         return reached

@@ -1,29 +1,28 @@
 """Owns refusing calls when too many are under way: at once, with a word on when to come back."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from authsvc.core.errors import Overloaded
 from authsvc.rpc.call import Call
 from authsvc.rpc.interceptors.handler import Handler, Method
+from authsvc.rpc.metrics import CallMetrics
 
 
 class Shed:
-    """Lets at most `limit` calls in at a time, of all RPCs together."""
+    """Lets at most `limit` calls in at a time, of all RPCs together, as `metrics` counts them."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, metrics: CallMetrics) -> None:
         self._limit = limit
-        self._under_way = 0
+        self._metrics = metrics
 
     def wrap(self, handler: Handler, method: Method) -> Handler:
         """Return the handler to use instead."""
+        metrics, limit = self._metrics, self._limit
 
-        async def admitted(request: Any, call: Call) -> Any:
-            if self._under_way >= self._limit:
+        def admitted(request: Any, call: Call) -> Awaitable[Any]:
+            if metrics.under_way > limit:  # this call is counted already
                 raise Overloaded
-            self._under_way += 1
-            try:
-                return await handler(request, call)
-            finally:
-                self._under_way -= 1
+            return handler(request, call)
 
         return admitted

@@ -1,7 +1,8 @@
 """Owns one live connection: commands out, replies in, in order. Leaves dialling and reconnecting to `dial`, `link`.
 
-Every caller shares it. Commands of one turn of the event loop leave in one write; replies are handed out first in,
-first out. A caller who was cancelled keeps its place in the queue, so nobody ever gets somebody else's reply.
+Every caller shares it. Commands of one turn of the event loop, or of a few (see `pacing`), leave in one write; replies
+are handed out first in, first out. A caller who was cancelled keeps its place in the queue, so nobody ever gets
+somebody else's reply.
 
 This is the hot path of `ValidateSession`: per command it costs one future, one append, one parsed reply. There is no
 lock, no pool, no task and no timer per command; one timer watches the oldest write.
@@ -15,8 +16,12 @@ from typing import Any, cast
 import hiredis
 
 from authsvc.core.contracts import StoreUnavailable
+from authsvc.stores.valkey.pacing import Pace
 
 _NOTHING_YET = object()
+
+# How soon lateness is looked at again while replies are still coming in.
+_LOOK_AGAIN_S = 0.01
 
 # After these replies the server is not the one to talk to, or lacks our scripts: only a fresh connection helps.
 _UNFIT = frozenset({"NOSCRIPT", "READONLY", "LOADING", "MASTERDOWN", "NOAUTH"})
@@ -26,6 +31,9 @@ def pack(*command: str | bytes | int) -> bytes:
     """Return the command as it goes over the wire."""
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub allows one word only
     return packed
+
+
+Read = Callable[[Any], Any]
 
 
 class Connection(asyncio.Protocol):
@@ -44,10 +52,12 @@ class Connection(asyncio.Protocol):
         self._on_error = on_error
         self._reader = hiredis.Reader(notEnoughData=_NOTHING_YET)
         self._transport: asyncio.WriteTransport | None = None
-        self._pending: deque[asyncio.Future[Any]] = deque()
+        self._pending: deque[tuple[asyncio.Future[Any], Read | None]] = deque()
         self._outbox: list[bytes] = []
+        self._pace = Pace()
         self._sent = 0
         self._received = 0
+        self._heard = False  # anything, since lateness was last looked at
         self._writes: deque[tuple[float, int]] = (
             deque()
         )  # (when its replies are late, commands sent up to it)
@@ -55,19 +65,19 @@ class Connection(asyncio.Protocol):
         self.run_id = ""
         self.closed: asyncio.Future[str] = self._loop.create_future()
 
-    def send(self, frame: bytes) -> "asyncio.Future[Any]":
-        """Queue one packed command, and return the future of its reply.
+    def send(self, frame: bytes, read: Read | None = None) -> "asyncio.Future[Any]":
+        """Queue one packed command, and return the future of its reply, or of what `read` makes of it.
 
         The future raises StoreUnavailable if the server answers with an error, late, or not at all. So does this call
         if the connection is gone or too much is under way. Without a wait in between, commands go out in this order.
         """
         if self._transport is None or len(self._pending) >= self._max_pending:
             raise StoreUnavailable("no connection to the cache, or too much under way")
-        reply = self._loop.create_future()
+        reply: asyncio.Future[Any] = asyncio.Future(loop=self._loop)
         if not self._outbox:
-            self._loop.call_soon(self._flush)
+            self._flush_soon()
         self._outbox.append(frame)
-        self._pending.append(reply)
+        self._pending.append((reply, read))
         return reply
 
     def call(self, *command: str | bytes | int) -> "asyncio.Future[Any]":
@@ -88,15 +98,16 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         reader, pending = self._reader, self._pending
+        self._heard = True
         reader.feed(data)
         try:
             while (reply := reader.gets()) is not _NOTHING_YET:
-                future = pending.popleft()
+                future, read = pending.popleft()
                 self._received += 1
                 if type(reply) is hiredis.ReplyError:
                     self._refused(future, str(reply))
                 elif not future.done():  # else its caller was cancelled; the reply is nobody's
-                    future.set_result(reply)
+                    _resolve(future, reply, read)
         except (hiredis.ProtocolError, IndexError):
             self.drop("the server does not speak the protocol")
 
@@ -110,30 +121,42 @@ class Connection(asyncio.Protocol):
         if code in _UNFIT:
             self.drop(f"the cache answered {code}")
 
+    def _flush_soon(self) -> None:
+        if self._loop.time() < self._pace.next_write_at:
+            self._loop.call_at(self._pace.next_write_at, self._flush)
+        else:
+            self._loop.call_soon(self._flush)
+
     def _flush(self) -> None:
         if self._transport is None:
             return
+        now = self._loop.time()
         self._sent += len(self._outbox)
+        self._pace.written(len(self._outbox), now)
         self._transport.write(b"".join(self._outbox))
         self._outbox.clear()
-        late_at = self._loop.time() + self._timeout_s
+        late_at = now + self._timeout_s
         self._writes.append((late_at, self._sent))
         if self._watch is None:
             self._watch = self._loop.call_at(late_at, self._check_late)
 
     def _check_late(self) -> None:
-        """Drop the connection if the oldest unanswered write is late. The loop reads before it runs timers, so a
-        pause of our own process does not look like one of the server's."""
+        """Drop the connection if the oldest unanswered write is late and nothing is coming in any more.
+
+        After a pause of our own process everything looks late, though the replies lie ready: the loop reads some of
+        them before it runs timers, and as long as it does, the server is not the one to blame.
+        """
         self._watch = None
+        coming_in, self._heard = self._heard, False
         while self._writes and self._writes[0][1] <= self._received:
             self._writes.popleft()
         if not self._writes:
             return
-        late_at = self._writes[0][0]
-        if late_at <= self._loop.time():
+        now, late_at = self._loop.time(), self._writes[0][0]
+        if late_at <= now and not coming_in:
             self.drop("no reply in time")
         else:
-            self._watch = self._loop.call_at(late_at, self._check_late)
+            self._watch = self._loop.call_at(max(late_at, now + _LOOK_AGAIN_S), self._check_late)
 
     def _end(self, reason: str) -> None:
         if self.closed.done():
@@ -144,6 +167,14 @@ class Connection(asyncio.Protocol):
             self._watch.cancel()
         self._outbox.clear()
         while self._pending:
-            future = self._pending.popleft()
+            future, _ = self._pending.popleft()
             if not future.done():
                 future.set_exception(StoreUnavailable("the connection to the cache was lost"))
+
+
+def _resolve(future: "asyncio.Future[Any]", reply: Any, read: Read | None) -> None:
+    """Hand a reply out. One that cannot be read is its caller's trouble alone: those behind it still get theirs."""
+    try:
+        future.set_result(reply if read is None else read(reply))
+    except Exception as error:  # noqa: BLE001
+        future.set_exception(error)

@@ -49,12 +49,18 @@ class ValkeySessions:
         self._epoch = epoch
         self._endings.clear()
 
-    async def validate(self, session_hash: bytes, now: int) -> _Answer:
+    def validate(self, session_hash: bytes, now: int) -> "asyncio.Future[_Answer]":
+        # No coroutine: the connection's own future is awaited, and is done with the answer as it was read.
         tag = session_hash.hex().encode()
-        connection = self._topology.connection(tag)
-        ending = self._endings.get(connection.run_id) or self._ending(connection.run_id)
-        reply = await connection.send(b"%b%b%b\r\n$15\r\n%015d\r\n" % (self._command, tag, ending, now))
-        return _answer(reply[0])
+        try:
+            connection = self._topology.connection(tag)
+            ending = self._endings.get(connection.run_id) or self._ending(connection.run_id)
+            command = b"%b%b%b\r\n$15\r\n%015d\r\n" % (self._command, tag, ending, now)
+            return connection.send(command, _only_answer)
+        except StoreUnavailable as error:
+            unknown: asyncio.Future[_Answer] = asyncio.get_running_loop().create_future()
+            unknown.set_exception(error)
+            return unknown
 
     async def validate_many(self, session_hashes: Sequence[bytes], now: int) -> Sequence[_Answer]:
         if not self._topology.one_slot:
@@ -104,6 +110,10 @@ class ValkeySessions:
             digest = hashlib.blake2b(f"{run_id} {self._epoch}".encode(), digest_size=8).hexdigest()
             ending = self._endings[run_id] = f"}}:{digest}".encode()
         return ending
+
+
+def _only_answer(replies: list[Any]) -> _Answer:
+    return _answer(replies[0])
 
 
 def _answer(reply: Any) -> _Answer:

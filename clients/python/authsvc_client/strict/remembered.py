@@ -43,7 +43,8 @@ class VerifiedTokens:
         entry = self._young.get(token) or self._recall(token)
         if entry is not None:
             access, key = entry
-            if now < access.expires_at and keys.get(key.key_id) == key:
+            held = keys.get(key.key_id)
+            if now < access.expires_at and (held is key or held == key):  # the very same one, nearly always
                 return access
             self._forget(token)
         access, key = verify_with_key(token, keys, issuer=self._issuer, now=now, leeway_ms=self._leeway_ms)
