@@ -237,4 +237,5 @@ async def test_events_are_whole(stores: SqlStores) -> None:
     [row] = await stores.database.read(select(*(column for column in audit_events.c if column.name != "id")))
     assert tuple(row) == (
         "login.failed", NOW, "web", "odd � id", "", "", "192.0.2.1", "agent � ? ☃", "label", "no",
+        "", "", None,
     )  # fmt: skip
