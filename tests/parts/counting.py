@@ -57,9 +57,12 @@ class Statements:
 
 
 async def settled(service: Service) -> None:
-    """Wait until an instance that has just started has read its clients for the last time."""
+    """Wait until an instance that has just started has read its clients and keys for the last time."""
     await service.app._tail.poll()
-    await asyncio.gather(*(task for task in service.app._background if "_reload_clients" in repr(task)))
+    app = service.app
+    while app._reloaded != app._tail.position.registry:
+        await app._reload()
+    await asyncio.gather(*(task for task in app._background if "_reload" in repr(task)))
 
 
 async def commands(inside: "redis.asyncio.Redis") -> Counter[str]:

@@ -13,7 +13,7 @@ import redis
 import redis.asyncio
 
 from authsvc.core.clock import HOUR, MINUTE
-from authsvc.core.contracts import CachedSession
+from authsvc.core.contracts import CachedSession, StoreUnavailable
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.stores.valkey import CacheStores, open_cache
 
@@ -72,10 +72,20 @@ async def own_valkey(tmp_path: Path) -> AsyncIterator[EmbeddedValkey]:
     await server.stop()
 
 
+async def _answers(stores: CacheStores) -> bool:
+    """Whether there is a connection; on a busy machine the first may take longer than `open_cache` waits."""
+    try:
+        await stores.ping()
+    except StoreUnavailable:
+        return False
+    return True
+
+
 @pytest.fixture
 async def cache(valkey: EmbeddedValkey) -> AsyncIterator[CacheStores]:
     """The cache on `valkey`, at epoch 1."""
     stores = await open_cache(valkey.url, epoch=1)
+    await until(lambda: _answers(stores), within_s=20)
     yield stores
     await stores.close()
 
@@ -84,6 +94,7 @@ async def cache(valkey: EmbeddedValkey) -> AsyncIterator[CacheStores]:
 async def own_cache(own_valkey: EmbeddedValkey) -> AsyncIterator[CacheStores]:
     """The cache on `own_valkey`, at epoch 1."""
     stores = await open_cache(own_valkey.url, epoch=1)
+    await until(lambda: _answers(stores), within_s=20)
     yield stores
     await stores.close()
 
