@@ -20,6 +20,7 @@ from authsvc.config import Settings
 from authsvc.core.access_tokens import AccessTokens
 from authsvc.core.announce import Announcer
 from authsvc.core.audit_retention import AuditRetention
+from authsvc.core.cached_sessions import CachedForm
 from authsvc.core.callers import Caller, Callers, ClientRegistry
 from authsvc.core.clients import Clients
 from authsvc.core.clock import SECOND
@@ -56,6 +57,7 @@ from authsvc.rpc.health import Health
 from authsvc.rpc.metrics import CallMetrics
 from authsvc.rpc.policy import SERVICES
 from authsvc.rpc.services import Services
+from authsvc.rpc.showing import SessionShowing
 from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.stores.valkey import CacheStores, open_cache
 
@@ -163,8 +165,9 @@ class App:
         access = AccessTokens(settings.issuer, settings.access_ttl, self._keys, random_bytes)
         own_tokens = OwnTokens(settings.issuer, self._keys, self._view, clock)
         announcer = self._announcer
+        form = CachedForm(SessionShowing())
         validator = SessionValidator(
-            mint, cache.sessions, stores.sessions, self._view, self._last_seen, clock, outside.monotonic
+            mint, form, cache.sessions, stores.sessions, self._view, self._last_seen, clock, outside.monotonic
         )
         return Services(
             issuer=settings.issuer,
@@ -172,6 +175,7 @@ class App:
                 users=stores.users,
                 sessions=stores.sessions,
                 audit=stores.audit,
+                form=form,
                 cache=cache.sessions,
                 throttle=FallbackThrottle(cache.throttle) if cache.throttle else LocalThrottle(),
                 passwords=self._passwords,

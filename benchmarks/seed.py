@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from authsvc.config import Settings
-from authsvc.core.cached_sessions import to_cache
+from authsvc.core.cached_sessions import CachedForm
 from authsvc.core.clock import DAY, HOUR, MINUTE
 from authsvc.core.contracts import NewTokens
 from authsvc.core.ids import new_id
@@ -17,6 +17,7 @@ from authsvc.core.passwords import PasswordHashing
 from authsvc.core.tokens import Minted, TokenMint
 from authsvc.core.usernames import username_key
 from authsvc.outside import wall_clock
+from authsvc.rpc.showing import SessionShowing
 from authsvc.stores.migrations import upgrade_to_head
 from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.stores.sql.compiled import insert_whole
@@ -129,7 +130,8 @@ async def _fill_cache(
     stores: SqlStores, settings: Settings, made: Sequence[Session], tokens: Sequence[tuple[Minted, Minted]]
 ) -> None:
     cache = await open_cache(settings.cache_url.get_secret_value(), (await stores.log.position()).epoch)
+    form = CachedForm(SessionShowing())
     for session, (token, _) in zip(made, tokens, strict=True):
-        cached = to_cache(session, session.seen_at, session.seen_at)
+        cached = form.write(session, session.seen_at, session.seen_at)
         await cache.sessions.add(token.token_hash, cached, session.seen_at)
     await cache.close()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from authsvc.core.clock import SECOND, Clock
 from authsvc.core.contracts import ClientStore
 from authsvc.core.errors import CallerUnauthenticated, SessionNotActive
-from authsvc.core.model import Client, ClientKey, Permission, Session
+from authsvc.core.model import Client, ClientKey, Permission
 from authsvc.core.own_tokens import OwnTokens
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs, kind_of
 from authsvc.core.validate import SessionValidator
@@ -53,9 +53,9 @@ class Caller:
         """The caller's name in the audit log."""
         return self.user_id or self.client_id or "nobody"
 
-    def may_see_username(self, session: Session) -> bool:
-        """Whether the caller may see whose session it is: the user, a client with `login`, an admin."""
-        return self.sees_usernames or self.user_id == session.user_id
+    def may_see_username(self, user_id: str) -> bool:
+        """Whether the caller may see the name of this user: the user, a client with `login`, an admin."""
+        return self.sees_usernames or self.user_id == user_id
 
 
 NOBODY = Caller()
@@ -124,8 +124,8 @@ class Callers:
         self._registry = registry
         self._sessions = sessions
         self._access = access
-        # Of keys that were good when they came, since the same few come with every call. Only the hash is remembered:
-        # whether the key still is good, the registry says.
+        # Hashes by the text of keys that were good when they came, since the same few come with every call. Whether a
+        # key still is good, the registry says each time.
         self._key_hashes: dict[str, bytes] = {}
 
     def known(self, bearer: str) -> Caller | None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from authsvc.core.access_tokens import AccessToken, AccessTokens
+from authsvc.core.cached_sessions import LiveSession
 from authsvc.core.clock import Clock
 from authsvc.core.narrowing import narrowed
-from authsvc.core.validate import LiveSession, SessionValidator
+from authsvc.core.validate import SessionValidator
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,11 @@ from authsvc.core.own_tokens import OwnTokens
 from authsvc.core.tail import Tail
 from authsvc.core.tokens import Kind, RefreshToken, TokenMint, TokenNotOurs, kind_of
 from authsvc.core.validate import SessionValidator
+from authsvc_client.strict import AccessToken
 
 # How long a caller that follows the log may reuse an answer.
 CACHE_FOR_MS = 5 * SECOND
+_TOLD_REMEMBERED = 10_000
 
 
 class Introspected(NamedTuple):
@@ -36,7 +38,6 @@ class Introspected(NamedTuple):
     audiences: tuple[str, ...]
     issued_at: int
     expires_at: int
-    cache_until_at: int
     token_id: str = ""
     session: Session | None = None
 
@@ -60,28 +61,30 @@ class Introspect:
         self._own_tokens = own_tokens
         self._tail = tail
         self._clock = clock
+        self._told: dict[str, Introspected] = {}
 
     async def introspect(self, token: str, audience: str) -> Introspected | None:
         """Return what an active token says; None for any other. With `audience`, only if the token is meant for it.
 
         Raises ViewTooOld, Overloaded, StoreUnavailable: not knowing is never "not active".
         """
+        found: Introspected | None
         try:
-            found = await self._look_up(token)
+            kind = kind_of(token)
+            if kind is None:
+                found = self._access(token)
+                if not self._tail.is_fresh():
+                    await self._tail.ensure_fresh()
+                    found = self._access(token)
+            else:
+                found = await self._opaque(kind, token)
         except (TokenNotOurs, SessionNotActive, AccessTokenExpired, AccessTokenInvalid, AccessTokenRevoked):
             return None
         if found is None or (audience and audience not in found.audiences):
             return None
         return found
 
-    async def _look_up(self, token: str) -> Introspected | None:
-        kind = kind_of(token)
-        if kind is None:
-            found = self._access(token)
-            if not self._tail.is_fresh():
-                await self._tail.ensure_fresh()
-                found = self._access(token)
-            return found
+    async def _opaque(self, kind: Kind, token: str) -> Introspected | None:
         match kind:
             case Kind.SESSION:
                 return await self._session(token)
@@ -89,10 +92,19 @@ class Introspect:
                 return await self._refresh(self._mint.read_refresh(token))
         return None
 
+    def cache_until(self, found: Introspected) -> int:
+        """Return until when a caller that follows the log may reuse the answer."""
+        return min(self._clock() + CACHE_FOR_MS, found.expires_at)
+
     def _access(self, token: str) -> Introspected:
-        now = self._clock()
         checked = self._own_tokens.check(token)
-        return Introspected(
+        return self._told.get(token) or self._tell(token, checked)
+
+    def _tell(self, token: str, checked: AccessToken) -> Introspected:
+        """Say what a token says, and remember it: that never changes, whatever becomes of the token."""
+        if len(self._told) >= _TOLD_REMEMBERED:
+            self._told.clear()
+        told = self._told[token] = Introspected(
             "access_token",
             checked.subject,
             checked.client_id,
@@ -101,9 +113,9 @@ class Introspect:
             checked.audiences,
             checked.issued_at,
             checked.expires_at,
-            min(now + CACHE_FOR_MS, checked.expires_at),
             checked.token_id,
         )
+        return told
 
     async def _session(self, token: str) -> Introspected:
         live = await self._validator.validate(token)
@@ -127,7 +139,6 @@ class Introspect:
             session.audiences,
             session.created_at,
             expires_at,
-            min(self._clock() + CACHE_FOR_MS, expires_at),
             session=session,
         )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from authsvc.core.access_tokens import AccessToken, AccessTokens
 from authsvc.core.audit_contract import AuditLog
-from authsvc.core.cached_sessions import to_cache
+from authsvc.core.cached_sessions import CachedForm
 from authsvc.core.callers import ClientRegistry
 from authsvc.core.clock import Clock
 from authsvc.core.contracts import (
@@ -70,6 +70,7 @@ class Login:
         users: UserStore,
         sessions: SessionStore,
         audit: AuditLog,
+        form: CachedForm,
         cache: SessionCache,
         throttle: LoginThrottle,
         passwords: PasswordHashing,
@@ -83,6 +84,7 @@ class Login:
         self._users = users
         self._sessions = sessions
         self._audit = audit
+        self._form = form
         self._cache = cache
         self._throttle = throttle
         self._passwords = passwords
@@ -201,7 +203,7 @@ class Login:
         if session_token is None:
             return
         try:
-            cached = to_cache(session, session.seen_at, session.seen_at)
+            cached = self._form.write(session, session.seen_at, session.seen_at)
             await self._cache.add(session_token.token_hash, cached, session.seen_at)
         except StoreUnavailable:
             pass  # The first validation reads it from SQL.

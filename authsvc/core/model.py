@@ -28,6 +28,10 @@ class Permission(Enum):
     INTROSPECT = "introspect"
     ADMIN = "admin"
 
+    __hash__ = (
+        object.__hash__
+    )  # asked for on every call; members are equal only to themselves, as Enum has it
+
 
 class Subject(Enum):
     """What a revocation speaks of."""

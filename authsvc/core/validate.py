@@ -10,9 +10,8 @@ whoever comes on top of that is refused at once, so that a cold cache cannot dro
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
-from authsvc.core.cached_sessions import from_cache, to_cache
+from authsvc.core.cached_sessions import CachedForm, LiveSession
 from authsvc.core.clock import SECOND, Clock
 from authsvc.core.contracts import (
     CacheAnswer,
@@ -33,19 +32,13 @@ SQL_READS_WAITING = 512
 PAUSE = 5 * SECOND
 
 
-class LiveSession(NamedTuple):
-    """An active session and its idle deadline as of this validation."""
-
-    session: Session
-    idle_expires_at: int
-
-
 class SessionValidator:
     """Says whose session a session token is."""
 
     def __init__(
         self,
         mint: TokenMint,
+        form: CachedForm,
         cache: SessionCache,
         store: SessionStore,
         view: View,
@@ -54,12 +47,13 @@ class SessionValidator:
         monotonic: Clock,
     ) -> None:
         self._mint = mint
+        self._form = form
         self._cache = cache
         self._view = view
         self._last_seen = last_seen
         self._clock = clock
         self._monotonic = monotonic
-        self._cold = _ColdSessions(store, cache, last_seen, clock)
+        self._cold = _ColdSessions(store, form, cache, last_seen, clock)
 
     async def validate(self, token: str) -> LiveSession:
         """Return the live session and slide its idle deadline.
@@ -122,27 +116,30 @@ class SessionValidator:
 
     async def _get_cold(self, session_hash: bytes) -> LiveSession | None:
         live = await self._cold.get(session_hash)
-        return None if live is None or self._revoked(live.session) else live
+        return None if live is None or self._revoked(live) else live
 
     def _warm(self, answer: CacheAnswer | Ended) -> LiveSession | None:
         if isinstance(answer, Ended):
             return None
-        session = from_cache(answer)
-        if self._view.revokes(session.id, session.user_id, session.created_at):
+        live = self._form.read(answer.body, answer.idle_expires_at)
+        if self._revoked(live):
             return None
         if answer.flush_due:
-            self._last_seen.note(session.id, self._clock())
-        return LiveSession(session, answer.idle_expires_at)
+            self._last_seen.note(live.id, self._clock())
+        return live
 
-    def _revoked(self, session: Session) -> bool:
-        return self._view.revokes(session.id, session.user_id, session.created_at)
+    def _revoked(self, live: LiveSession) -> bool:
+        return self._view.revokes(live.id, live.user_id, live.created_at)
 
 
 class _ColdSessions:
     """Reads sessions that the cache does not know from SQL, and tells the cache."""
 
-    def __init__(self, store: SessionStore, cache: SessionCache, last_seen: LastSeen, clock: Clock) -> None:
+    def __init__(
+        self, store: SessionStore, form: CachedForm, cache: SessionCache, last_seen: LastSeen, clock: Clock
+    ) -> None:
         self._store = store
+        self._form = form
         self._cache = cache
         self._last_seen = last_seen
         self._clock = clock
@@ -172,9 +169,9 @@ class _ColdSessions:
         if session is None or not session.session_is_live(now):
             await self._tell(self._cache.end([session_hash]))
             return None
-        cached = to_cache(session, seen_at=now, flushed_at=self._flushed(session, now))
+        cached = self._form.write(session, seen_at=now, flushed_at=self._flushed(session, now))
         await self._tell(self._cache.add(session_hash, cached, now))
-        return LiveSession(session, cached.idle_expires_at)
+        return self._form.read(cached.body, cached.idle_expires_at)
 
     def _flushed(self, session: Session, now: int) -> int:
         """Let SQL know that the session was seen if that is due, and return what SQL knows."""

@@ -77,9 +77,16 @@ class AuthServicer:
 
     async def Introspect(self, request: pb.IntrospectRequest, call: Call) -> pb.IntrospectResponse:
         requests.check_introspect(request)
-        found = await self._services.introspect.introspect(request.token, request.audience)
+        services = self._services
+        found = await services.introspect.introspect(request.token, request.audience)
+        if found is None:
+            return pb.IntrospectResponse()
         return convert.introspect_response(
-            found, call.caller, self._services.issuer, self._services.view.revision
+            found,
+            call.caller,
+            services.issuer,
+            services.introspect.cache_until(found),
+            services.view.revision,
         )
 
     async def ListSessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:

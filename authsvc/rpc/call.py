@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import unquote
 
 from authsvc.core.callers import NOBODY, Caller
+from authsvc.core.clock import SECOND
 from authsvc.core.model import Device
 from authsvc.core.operation import Asked
 
@@ -19,10 +20,11 @@ class Call:
 
     __slots__ = ("_get_peer", "caller", "metadata", "wait_ms")
 
-    def __init__(self, metadata: Metadata, get_peer: Callable[[], str], wait_ms: int | None) -> None:
+    def __init__(self, metadata: Metadata, get_peer: Callable[[], str], wait_s: float | None) -> None:
+        """`wait_s`: seconds, as gRPC has them. `get_peer` is called when somebody wants to know: mostly nobody does."""
         self.metadata = metadata
-        self._get_peer = get_peer  # asked for on demand: most calls never are
-        self.wait_ms = wait_ms
+        self._get_peer = get_peer
+        self.wait_ms = None if wait_s is None else max(0, int(wait_s * SECOND))
         self.caller: Caller = NOBODY
 
     def get(self, key: str) -> list[str]:

@@ -5,10 +5,12 @@ four times as long, and copies the messages inside.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from authsvc.core.access_tokens import AccessToken
+from authsvc.core.cached_sessions import LiveSession
 from authsvc.core.callers import Caller
 from authsvc.core.clock import SECOND
 from authsvc.core.exchange import Exchanged
@@ -18,7 +20,6 @@ from authsvc.core.login import LoggedIn
 from authsvc.core.model import Client, KeyState, Revocation, Session, SigningKey, Subject, User
 from authsvc.core.refresh import Refreshed
 from authsvc.core.signing_keys import KeyRing
-from authsvc.core.validate import LiveSession
 from authsvc.rpc.requests import PERMISSIONS, REASONS
 from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
@@ -44,52 +45,58 @@ def timestamp(at: int | None) -> Timestamp | None:
     return moment
 
 
-def _set(moment: Timestamp, at: int) -> None:
-    moment.seconds, milliseconds = divmod(at, SECOND)
-    moment.nanos = milliseconds * 1_000_000
+def _set(moment: Timestamp, at: int | None) -> None:
+    """Set a field of a message to a moment; leave it unset for none."""
+    if at is not None:
+        moment.seconds = at // SECOND
+        moment.nanos = at % SECOND * 1_000_000
 
 
 def session_message(session: Session, caller: Caller, current: bool = False) -> resources.Session:
     """Return the session as this caller may see it."""
     message = resources.Session()
-    fill_session(message, session, caller)
+    fill_session(message, session)
+    _hide_username(message, session.user_id, caller)
     message.current = current
     return message
 
 
-def fill_session(
-    message: resources.Session, session: Session, caller: Caller, idle_expires_at: int | None = None
-) -> None:
-    """Write the session as this caller may see it. `idle_expires_at`: what a validation has just found."""
+def fill_session(message: resources.Session, session: Session) -> None:
+    """Write everything that can be shown of a session; the username is not for every caller."""
+    rotated_at, seen_at = session.rotated_at, session.seen_at
     message.id = session.id
     message.user_id = session.user_id
-    if caller.may_see_username(session):
-        message.username = session.username
+    message.username = session.username
     message.client_id = session.client_id
     message.scopes.extend(session.scopes)
     message.audiences.extend(session.audiences)
     message.amr.extend(session.amr)
-    _fill_session_times(message, session, idle_expires_at or session.session_idle_expires_at)
+    _set(message.create_time, session.created_at)
+    _set(message.last_seen_time, seen_at if rotated_at is None else max(seen_at, rotated_at))
+    _set(message.session_expire_time, session.session_expires_at)
+    _set(message.session_idle_expire_time, session.session_idle_expires_at)
+    _set(message.refresh_expire_time, session.refresh_expires_at)
     device, known = message.device, session.device
     device.ip_address = known.ip_address
     device.user_agent = known.user_agent
     device.label = known.label
+    _set(message.revoke_time, session.revoked_at)
     if session.revoke_reason is not None:
         message.revoke_reason = _REASONS[session.revoke_reason]
 
 
-def _fill_session_times(message: resources.Session, session: Session, idle_expires_at: int | None) -> None:
-    rotated_at, seen_at = session.rotated_at, session.seen_at
-    _set(message.create_time, session.created_at)
-    _set(message.last_seen_time, seen_at if rotated_at is None else max(seen_at, rotated_at))
-    if session.session_expires_at is not None:
-        _set(message.session_expire_time, session.session_expires_at)
-    if idle_expires_at is not None:
-        _set(message.session_idle_expire_time, idle_expires_at)
-    if session.refresh_expires_at is not None:
-        _set(message.refresh_expire_time, session.refresh_expires_at)
-    if session.revoked_at is not None:
-        _set(message.revoke_time, session.revoked_at)
+def fill_live(message: resources.Session, live: LiveSession, caller: Caller) -> None:
+    """Write a session that a validation has found, as this caller may see it."""
+    message.MergeFromString(live.shown)
+    _hide_username(message, live.user_id, caller)
+    _set(message.last_seen_time, live.seen_at)
+    _set(message.session_idle_expire_time, live.idle_expires_at)
+
+
+def _hide_username(message: resources.Session, user_id: str, caller: Caller) -> None:
+    """Take the username out unless the caller may see whose session it is."""
+    if not caller.may_see_username(user_id):
+        message.ClearField("username")
 
 
 def token_pair(session: Session, refresh_token: str, access: AccessToken) -> resources.TokenPair:
@@ -125,28 +132,37 @@ def refresh_response(refreshed: Refreshed, caller: Caller) -> pb.RefreshResponse
 
 
 def introspect_response(
-    found: Introspected | None, caller: Caller, issuer: str, revision: int
+    found: Introspected, caller: Caller, issuer: str, cache_until_at: int, revision: int
 ) -> pb.IntrospectResponse:
-    """Return what RFC 7662 §2.2 tells; of an inactive token nothing at all."""
+    """Return what RFC 7662 §2.2 tells of an active token."""
     response = pb.IntrospectResponse()
-    if found is None:
-        return response
-    response.active = True
-    response.token_type = found.token_type
-    response.sub = found.user_id
-    if found.session is not None and caller.may_see_username(found.session):
+    response.MergeFromString(_told_again(found, issuer) if found.session is None else _told(found, issuer))
+    if found.session is not None and caller.may_see_username(found.user_id):
         response.username = found.session.username
-    response.scope = " ".join(found.scopes)
-    response.client_id = found.client_id
-    response.aud.extend(found.audiences)
-    response.iss = issuer
-    response.exp = found.expires_at // SECOND
-    response.iat = found.issued_at // SECOND
-    response.jti = found.token_id
-    response.sid = found.session_id
-    _set(response.cache_until_time, found.cache_until_at)
+    _set(response.cache_until_time, cache_until_at)
     response.revision = revision
     return response
+
+
+def _told(found: Introspected, issuer: str) -> bytes:
+    """What is the same for every caller."""
+    return pb.IntrospectResponse(
+        active=True,
+        token_type=found.token_type,
+        sub=found.user_id,
+        scope=" ".join(found.scopes),
+        client_id=found.client_id,
+        aud=found.audiences,
+        iss=issuer,
+        exp=found.expires_at // SECOND,
+        iat=found.issued_at // SECOND,
+        jti=found.token_id,
+        sid=found.session_id,
+    ).SerializeToString()
+
+
+# An access token is asked about again and again while it lives, and says the same each time.
+_told_again = lru_cache(maxsize=10_000)(_told)
 
 
 def revocation_message(entry: Revocation) -> resources.Revocation:
@@ -227,7 +243,7 @@ def client_message(client: Client) -> resources.Client:
 def validate_response(live: LiveSession, caller: Caller, revision: int) -> pb.ValidateSessionResponse:
     """Return the session that was found live."""
     response = pb.ValidateSessionResponse()
-    fill_session(response.session, live.session, caller, live.idle_expires_at)
+    fill_live(response.session, live, caller)
     response.revision = revision
     return response
 
@@ -241,7 +257,7 @@ def batch_response(
         result = response.results.add()
         if live is not None:
             result.active = True
-            fill_session(result.session, live.session, caller, live.idle_expires_at)
+            fill_live(result.session, live, caller)
     response.revision = revision
     return response
 
@@ -255,7 +271,7 @@ def exchange_response(exchanged: Exchanged, caller: Caller, revision: int) -> pb
         access_expire_time=timestamp(access.expires_at),
         revision=revision,
     )
-    fill_session(response.session, live.session, caller, live.idle_expires_at)
+    fill_live(response.session, live, caller)
     return response
 
 

@@ -18,6 +18,7 @@ from authsvc.rpc.interceptors import Errors, Handler, Interceptor, Method, Refus
 from authsvc.rpc.policy import POLICY, check_policy, methods
 
 Context = grpc.aio.ServicerContext[Any, Any]
+Read = Callable[[bytes], Message]
 
 MESSAGE_MAX_BYTES = 64 * 1024
 METADATA_MAX_BYTES = 6 * 1024
@@ -59,43 +60,33 @@ def add_servicers(
 def _rpc_handler(
     bound: Any, method: Method, stack: Sequence[Interceptor], errors: Errors
 ) -> "grpc.RpcMethodHandler[Any, Any]":
-    read = _reader(message_factory.GetMessageClass(method.descriptor.input_type))
-    response_class = message_factory.GetMessageClass(method.descriptor.output_type)
-    unreadable = wrapped(
-        _refuse_unreadable, method, stack[:1]
-    )  # counted, logged and answered as any other refusal
+    # Read in the handler: an exception where grpc.aio itself would read would be told to the caller.
+    read = message_factory.GetMessageClass(method.descriptor.input_type).FromString
+    write = message_factory.GetMessageClass(method.descriptor.output_type).SerializeToString
+    unreadable = wrapped(_refuse_unreadable, method, stack[:1])  # seen as any other refusal is
     if not method.descriptor.server_streaming:
-        unary = _unary(wrapped(bound, method, stack), unreadable)
-        return grpc.unary_unary_rpc_method_handler(unary, read, response_class.SerializeToString)
+        unary = _unary(wrapped(bound, method, stack), unreadable, read)
+        return grpc.unary_unary_rpc_method_handler(unary, None, write)
 
     async def opened(request: Message, call: Call) -> AsyncIterator[bytes]:
         iterator: AsyncIterator[bytes] = bound(request, call)
         return iterator
 
-    stream = _stream(wrapped(opened, method, stack), unreadable, method, errors)
-    return grpc.unary_stream_rpc_method_handler(stream, read)
-
-
-def _reader(kind: type[Message]) -> Callable[[bytes], Message | None]:
-    """Read a request; None if the bytes are none. An exception here would be told to the caller by grpc.aio itself."""
-    parse = kind.FromString
-
-    def read(encoded: bytes) -> Message | None:
-        try:
-            return parse(encoded)
-        except DecodeError:
-            return None
-
-    return read
+    stream = _stream(wrapped(opened, method, stack), unreadable, read, method, errors)
+    return grpc.unary_stream_rpc_method_handler(stream)
 
 
 async def _refuse_unreadable(_request: None, _call: Call) -> Message:
     raise InvalidRequest(("request", "cannot be read as the message that this method takes"))
 
 
-def _unary(handler: Handler, unreadable: Handler) -> Any:
-    async def unary(request: Message | None, context: Context) -> Message:
-        handle = unreadable if request is None else handler
+def _unary(handler: Handler, unreadable: Handler, read: Read) -> Any:
+    async def unary(encoded: bytes, context: Context) -> Message:
+        handle = handler
+        try:
+            request: Message | None = read(encoded)
+        except DecodeError:
+            request, handle = None, unreadable
         try:
             response: Message = await handle(request, _call(context))
             return response
@@ -106,12 +97,16 @@ def _unary(handler: Handler, unreadable: Handler) -> Any:
     return unary
 
 
-def _stream(handler: Handler, unreadable: Handler, method: Method, errors: Errors) -> Any:
-    async def stream(request: Message | None, context: Context) -> AsyncIterator[bytes]:
-        handle = unreadable if request is None else handler
+def _stream(handler: Handler, unreadable: Handler, read: Read, method: Method, errors: Errors) -> Any:
+    async def stream(encoded: bytes, context: Context) -> AsyncIterator[bytes]:
+        handle = handler
         try:
-            async for encoded in await handle(request, _call(context)):
-                yield encoded
+            request: Message | None = read(encoded)
+        except DecodeError:
+            request, handle = None, unreadable
+        try:
+            async for part in await handle(request, _call(context)):
+                yield part
         except Refused as refused:
             await _abort(context, refused)
         except Exception as error:  # noqa: BLE001  nothing may pass by it
@@ -121,9 +116,8 @@ def _stream(handler: Handler, unreadable: Handler, method: Method, errors: Error
 
 
 def _call(context: Context) -> Call:
-    remaining: float | None = context.time_remaining()
-    wait_ms = None if remaining is None else max(0, int(remaining * 1000))
-    return Call(context.invocation_metadata(), context.peer, wait_ms)  # type: ignore[arg-type]  # a tuple of pairs
+    # The metadata are a tuple of pairs, whatever their type says.
+    return Call(context.invocation_metadata(), context.peer, context.time_remaining())  # type: ignore[arg-type]
 
 
 async def _abort(context: Context, refused: Refused) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from authsvc.core.cached_sessions import CachedForm
 from authsvc.core.clock import MINUTE
 from authsvc.core.errors import SessionNotActive
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs
 from authsvc.core.validate import SessionValidator
 from authsvc.outside import monotonic_clock
+from authsvc.rpc.showing import SessionShowing
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.parts.counting import Statements, commands, settled
 from tests.parts.service import Service, bearer, outcome
@@ -77,6 +79,7 @@ def validator_of(service: Service) -> SessionValidator:
     mint = TokenMint(app.settings.secrets, os.urandom)
     return SessionValidator(
         mint,
+        CachedForm(SessionShowing()),
         app.cache.sessions,
         app.stores.sessions,
         app._view,

@@ -30,20 +30,25 @@ class Authenticate:
             return handler
         required = needs if isinstance(needs, Permission) else None
 
-        def permitted(request: Any, call: Call, caller: Caller) -> Awaitable[Any]:
-            call.caller = caller
-            if required is not None and required not in caller.permissions:
-                raise CallerNotPermitted if caller.is_known else CredentialsMissing
+        def permitted(request: Any, call: Call) -> Awaitable[Any]:
+            if required is not None and required not in call.caller.permissions:
+                raise CallerNotPermitted if call.caller.is_known else CredentialsMissing
             return handler(request, call)
 
         async def resolved(request: Any, call: Call, bearer: str) -> Any:
-            return await permitted(request, call, await self._callers.resolve(bearer))
+            call.caller = await self._callers.resolve(bearer)
+            return await permitted(request, call)
 
         def authenticated(request: Any, call: Call) -> Awaitable[Any]:
             bearer = _bearer(call)
             # A client key is known without I/O; so the path that most calls take has no await in it.
             caller = self._callers.known(bearer) if bearer else self._stand_in(call)
-            return resolved(request, call, bearer) if caller is None else permitted(request, call, caller)
+            if caller is None:
+                return resolved(request, call, bearer)
+            call.caller = caller
+            if required in caller.permissions:
+                return handler(request, call)
+            return permitted(request, call)
 
         return authenticated
 
