@@ -6,7 +6,7 @@ The rooms, each of which starts with a page on what it owns and what it leaves t
 `core`      the rules, without gRPC, SQL, Redis or a clock of their own
 `stores`    the outside world: SQL, Valkey, migrations
 `rpc`       what gRPC sees: servicers, policy, errors, interceptors
-`config`    the only reader of the environment, with `setting_kinds`
+`settings`  which settings there are, by subject; `config` reads them, and is the only reader of the environment
 `app`       the one place that joins the parts, with `outside` (clocks, chance) and `background` (ending tasks)
 `commands`  the command line: serve, dev and its tour, administration
 `logs`      how logs look, and that no secret gets into one

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from authsvc.config import Settings
 from authsvc.core.cached_sessions import CachedForm
 from authsvc.core.clock import DAY, HOUR, MINUTE
 from authsvc.core.contracts import NewTokens
@@ -18,6 +17,7 @@ from authsvc.core.tokens import Minted, TokenMint
 from authsvc.core.usernames import username_key
 from authsvc.outside import wall_clock
 from authsvc.rpc.showing import SessionShowing
+from authsvc.settings import Settings
 from authsvc.stores.migrations import upgrade_to_head
 from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.stores.sql.compiled import insert_whole

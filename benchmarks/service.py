@@ -13,7 +13,7 @@ from pydantic import SecretBytes, SecretStr
 
 from authsvc import logs
 from authsvc.app import open_app
-from authsvc.config import Settings
+from authsvc.settings import Settings
 
 ISSUER = "https://auth.example.com"
 

@@ -7,16 +7,15 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from authsvc.config import (
-    Settings,
     SettingsWrong,
-    is_local_address,
     read_admin_settings,
     read_database_settings,
     read_offline_settings,
     read_settings,
 )
 from authsvc.core.clock import DAY, HOUR, MINUTE
-from authsvc.setting_kinds import duration_ms
+from authsvc.settings import Settings, is_local_address
+from authsvc.settings.kinds import duration_ms
 
 _GOOD = {
     "AUTHSVC_ISSUER": "https://auth.example.com",

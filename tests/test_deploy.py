@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from authsvc.config import Settings, SettingsWrong, read_admin_settings
-from authsvc.setting_kinds import duration_ms
+from authsvc.config import SettingsWrong, read_admin_settings
+from authsvc.settings import Settings
+from authsvc.settings.kinds import duration_ms
 
 _DEPLOY = Path(__file__).parent.parent / "deploy"
 _ENVIRONMENT = (_DEPLOY / "authsvc.env.example").read_text()

@@ -18,7 +18,7 @@ from authsvc.commands.failure import NO_ANSWER, WRONG_USE, CommandFailed
 from authsvc.commands.options import Dev, Json
 from authsvc.commands.output import moment, plain, print_json, print_table, say
 from authsvc.commands.user import user_id
-from authsvc.setting_kinds import duration_ms
+from authsvc.settings.kinds import duration_ms
 from authsvc.v1 import admin_service_pb2 as pb
 
 _PAGE = 100

@@ -15,7 +15,7 @@ from authsvc.commands.options import ClientId, Dev, Json, KeyFile, Scopes
 from authsvc.commands.output import moment, plain, print_json, print_line, print_table, say
 from authsvc.core.clock import SECOND
 from authsvc.core.model import Permission
-from authsvc.setting_kinds import duration_ms
+from authsvc.settings.kinds import duration_ms
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1 import resources_pb2 as resources
 

@@ -15,7 +15,8 @@ from cryptography import x509
 
 from authsvc.commands import refusal
 from authsvc.commands.failure import WRONG_USE, CommandFailed
-from authsvc.config import AdminSettings, SettingsWrong, is_local_address, read_admin_settings
+from authsvc.config import SettingsWrong, read_admin_settings
+from authsvc.settings import AdminSettings, is_local_address
 from authsvc.v1.admin_service_pb2_grpc import AdminServiceStub
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
 

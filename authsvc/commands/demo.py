@@ -3,13 +3,13 @@
 import secrets
 from dataclasses import dataclass, field
 
-from authsvc.config import Settings
 from authsvc.core.ids import new_id
 from authsvc.core.model import AuditEvent, Client, ClientKey, Permission, User
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs
 from authsvc.core.usernames import username_key
 from authsvc.outside import Outside
+from authsvc.settings import Settings
 from authsvc.stores.sql import SqlStores
 
 USERNAME = "demo"

@@ -23,10 +23,10 @@ from authsvc import logs
 from authsvc.app import AddressTaken, App, Development, open_app
 from authsvc.commands.demo import Demo, prepare
 from authsvc.commands.tour import Place, take_tour
-from authsvc.config import Settings, is_local_address
 from authsvc.core.callers import Caller
 from authsvc.core.model import Permission
 from authsvc.outside import Outside
+from authsvc.settings import Settings, is_local_address
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.stores.migrations import upgrade_to_head
 

@@ -10,7 +10,7 @@ import os
 from authsvc.commands import refusal
 from authsvc.commands.connection import read
 from authsvc.commands.schema import check_schema
-from authsvc.config import OfflineSettings, read_offline_settings
+from authsvc.config import read_offline_settings
 from authsvc.core.callers import Caller, ClientRegistry
 from authsvc.core.clients import Clients, NewClient
 from authsvc.core.contracts import StoreUnavailable
@@ -21,6 +21,7 @@ from authsvc.core.tokens import TokenMint
 from authsvc.outside import wall_clock
 from authsvc.rpc import requests
 from authsvc.rpc.convert import client_message
+from authsvc.settings import OfflineSettings
 from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.stores.valkey.none import NoHints
 from authsvc.v1.admin_service_pb2 import CreateClientRequest, CreateClientResponse

@@ -12,7 +12,8 @@ from authsvc.commands.connection import read
 from authsvc.commands.failure import REFUSED, CommandFailed
 from authsvc.commands.options import Json
 from authsvc.commands.output import print_json, say
-from authsvc.config import OfflineSettings, read_offline_settings
+from authsvc.config import read_offline_settings
+from authsvc.settings import OfflineSettings
 
 # In the audit log. No client can have this id: it holds a space.
 _ACTOR = "offline command"

@@ -20,12 +20,13 @@ from authsvc.background import end_tasks
 from authsvc.commands.connection import read
 from authsvc.commands.failure import REFUSED, CommandFailed
 from authsvc.commands.schema import check_schema
-from authsvc.config import Settings, read_settings
+from authsvc.config import read_settings
 from authsvc.core.clock import SECOND
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.sealing import CannotUnseal
 from authsvc.core.signing_keys import SigningKeyUnusable
 from authsvc.outside import monotonic_clock
+from authsvc.settings import Settings
 
 _RETRY_S = 0.5
 _SAY_AGAIN_MS = 10 * SECOND

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from authsvc.config import Settings
+from authsvc.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()

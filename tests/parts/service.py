@@ -16,11 +16,11 @@ from google.rpc import error_details_pb2, status_pb2
 from pydantic import SecretBytes, SecretStr
 
 from authsvc.app import App, Development, open_app
-from authsvc.config import Settings
 from authsvc.core.callers import Caller
 from authsvc.core.model import AuditEvent, Client, ClientKey, Permission
 from authsvc.core.tokens import TokenMint
 from authsvc.outside import Outside, monotonic_clock, wall_clock
+from authsvc.settings import Settings
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.v1 import admin_service_pb2, admin_service_pb2_grpc, auth_service_pb2, auth_service_pb2_grpc
 

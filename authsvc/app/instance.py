@@ -1,6 +1,6 @@
-"""Owns joining the parts: stores, rules, servicers, server. The one place that knows them all.
+"""Owns the life of an instance: opened, started, stopped, and what it does by itself meanwhile.
 
-Leaves settings to `config`, the life of the process to `commands`.
+Leaves joining the rules to `rules`, the port to `listening`, the life of the process to `authsvc.commands`.
 """
 
 import asyncio
@@ -15,38 +15,22 @@ import grpc.aio
 import structlog
 from prometheus_client import CollectorRegistry
 
+from authsvc.app.listening import open_port
+from authsvc.app.rules import Parts, join_rules
 from authsvc.background import end_tasks
-from authsvc.config import Settings
-from authsvc.core.access_tokens import AccessTokens
 from authsvc.core.announce import Announcer
 from authsvc.core.audit_retention import AuditRetention
-from authsvc.core.cached_sessions import CachedForm
-from authsvc.core.callers import Caller, Callers, ClientRegistry
-from authsvc.core.clients import Clients
+from authsvc.core.callers import Caller, ClientRegistry
 from authsvc.core.clock import SECOND
 from authsvc.core.contracts import StoreUnavailable
-from authsvc.core.exchange import Exchange
-from authsvc.core.explain import Explain
 from authsvc.core.feed import Feed
-from authsvc.core.introspect import Introspect
 from authsvc.core.key_lifecycle import GivenKeys, ManagedKeys, SigningKeys
 from authsvc.core.last_seen import LastSeen
-from authsvc.core.list_audit_events import ListAuditEvents
-from authsvc.core.list_sessions import ListSessions
-from authsvc.core.login import Login
 from authsvc.core.model import LogPosition
-from authsvc.core.own_tokens import OwnTokens
-from authsvc.core.password_rules import PasswordRules
 from authsvc.core.passwords import PasswordHashing
-from authsvc.core.refresh import Refresh
-from authsvc.core.revoke import Revoke
 from authsvc.core.sealing import CannotUnseal, Vault
 from authsvc.core.signing_keys import NO_KEYS, VAULT_PURPOSE, Keys, SigningKeyUnusable, ring_from_pem
 from authsvc.core.tail import Tail
-from authsvc.core.throttle import FallbackThrottle, LocalThrottle
-from authsvc.core.tokens import TokenMint
-from authsvc.core.users import Users
-from authsvc.core.validate import SessionValidator
 from authsvc.core.view import View
 from authsvc.outside import Outside
 from authsvc.rpc import interceptors, reflection, transport
@@ -57,7 +41,7 @@ from authsvc.rpc.health import Health
 from authsvc.rpc.metrics import CallMetrics
 from authsvc.rpc.policy import SERVICES
 from authsvc.rpc.services import Services
-from authsvc.rpc.showing import SessionShowing
+from authsvc.settings import Settings
 from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.stores.valkey import CacheStores, open_cache
 
@@ -71,10 +55,6 @@ class Development:
     """What only development has: reflection, and a stand-in for local callers without `authorization`."""
 
     anonymous: Caller
-
-
-class AddressTaken(Exception):
-    """The address to listen on cannot be had. The message names it."""
 
 
 class App:
@@ -117,7 +97,7 @@ class App:
         await self._registry.load()
         await self._signing_keys.load()
         await self._signing_keys.step()
-        services = self._services()
+        services = join_rules(self._parts())
         self._server = self._build_server(services)
         await self._server.start()
         self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()))
@@ -158,83 +138,21 @@ class App:
             clock=clock,
         )
 
-    def _services(self) -> Services:
-        settings, outside, stores, cache = self.settings, self._outside, self.stores, self.cache
-        clock, random_bytes = outside.clock, outside.random_bytes
-        mint = TokenMint(settings.secrets, random_bytes)
-        access = AccessTokens(settings.issuer, settings.access_ttl, self._keys, random_bytes)
-        own_tokens = OwnTokens(settings.issuer, self._keys, self._view, clock)
-        announcer = self._announcer
-        form = CachedForm(SessionShowing())
-        validator = SessionValidator(
-            mint, form, cache.sessions, stores.sessions, self._view, self._last_seen, clock, outside.monotonic
-        )
-        return Services(
-            issuer=settings.issuer,
-            login=Login(
-                users=stores.users,
-                sessions=stores.sessions,
-                audit=stores.audit,
-                form=form,
-                cache=cache.sessions,
-                throttle=FallbackThrottle(cache.throttle) if cache.throttle else LocalThrottle(),
-                passwords=self._passwords,
-                clients=self._registry,
-                mint=mint,
-                access=access,
-                lifetimes=settings.lifetimes,
-                clock=clock,
-                random_bytes=random_bytes,
-            ),
-            refresh=Refresh(
-                sessions=stores.sessions,
-                announcer=announcer,
-                mint=mint,
-                access=access,
-                clock=clock,
-                random_bytes=random_bytes,
-            ),
-            revoke=Revoke(stores.sessions, announcer, mint, own_tokens, clock),
-            validator=validator,
-            exchange=Exchange(validator, access, clock),
-            introspect=Introspect(
-                mint=mint,
-                validator=validator,
-                sessions=stores.sessions,
-                own_tokens=own_tokens,
-                tail=self._tail,
-                clock=clock,
-            ),
-            list_sessions=ListSessions(stores.sessions, clock),
-            users=Users(
-                store=stores.users,
-                announcer=announcer,
-                passwords=self._passwords,
-                rules=PasswordRules(settings.password_min_length),
-                clock=clock,
-                random_bytes=random_bytes,
-            ),
-            clients=Clients(
-                store=stores.clients, registry=self._registry, hints=cache.hints, mint=mint, clock=clock
-            ),
-            callers=Callers(mint, self._registry, validator, own_tokens),
-            explain=Explain(
-                issuer=settings.issuer,
-                mint=mint,
-                sessions=stores.sessions,
-                cache=cache.sessions,
-                clients=stores.clients,
-                signing_keys=self._signing_keys,
-                evidence=stores.evidence,
-                view=self._view,
-                clock=clock,
-            ),
-            audit_events=ListAuditEvents(stores.audit),
+    def _parts(self) -> Parts:
+        return Parts(
+            settings=self.settings,
+            outside=self._outside,
+            stores=self.stores,
+            cache=self.cache,
+            passwords=self._passwords,
+            view=self._view,
+            feed=self._feed,
+            tail=self._tail,
+            last_seen=self._last_seen,
+            registry=self._registry,
+            announcer=self._announcer,
             keys=self._keys,
             signing_keys=self._signing_keys,
-            view=self._view,
-            tail=self._tail,
-            feed=self._feed,
         )
 
     def _build_server(self, services: Services) -> grpc.aio.Server:
@@ -248,7 +166,7 @@ class App:
         self.health.add_to(server)
         if self._development is not None:
             reflection.add_to(server)
-        self.port = self._open_port(server)
+        self.port = open_port(server, self.settings)
         return server
 
     def _stack(self, services: Services, errors: interceptors.Errors) -> list[interceptors.Interceptor]:
@@ -263,16 +181,6 @@ class App:
             interceptors.Reach(services.tail),
             self._shield,
         ]
-
-    def _open_port(self, server: grpc.aio.Server) -> int:
-        settings = self.settings
-        try:
-            if settings.tls_cert_file is None or settings.tls_key_file is None:
-                return server.add_insecure_port(settings.listen)
-            pair = (settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes())
-            return server.add_secure_port(settings.listen, grpc.ssl_server_credentials([pair]))
-        except RuntimeError:
-            raise AddressTaken(f"cannot listen on {settings.listen}: is it in use?") from None
 
     def _begin(self, *work: Coroutine[Any, Any, None]) -> None:
         for each in work:

@@ -1,0 +1,180 @@
+"""Owns joining the rules with the stores they need. Leaves the life of an instance to `authsvc.app.instance`."""
+
+from dataclasses import dataclass
+
+from authsvc.core.access_tokens import AccessTokens
+from authsvc.core.announce import Announcer
+from authsvc.core.cached_sessions import CachedForm
+from authsvc.core.callers import Callers, ClientRegistry
+from authsvc.core.clients import Clients
+from authsvc.core.exchange import Exchange
+from authsvc.core.explain import Explain
+from authsvc.core.feed import Feed
+from authsvc.core.introspect import Introspect
+from authsvc.core.key_lifecycle import SigningKeys
+from authsvc.core.last_seen import LastSeen
+from authsvc.core.list_audit_events import ListAuditEvents
+from authsvc.core.list_sessions import ListSessions
+from authsvc.core.login import Login
+from authsvc.core.own_tokens import OwnTokens
+from authsvc.core.password_rules import PasswordRules
+from authsvc.core.passwords import PasswordHashing
+from authsvc.core.refresh import Refresh
+from authsvc.core.revoke import Revoke
+from authsvc.core.signing_keys import Keys
+from authsvc.core.tail import Tail
+from authsvc.core.throttle import FallbackThrottle, LocalThrottle
+from authsvc.core.tokens import TokenMint
+from authsvc.core.users import Users
+from authsvc.core.validate import SessionValidator
+from authsvc.core.view import View
+from authsvc.outside import Outside
+from authsvc.rpc.services import Services
+from authsvc.rpc.showing import SessionShowing
+from authsvc.settings import Settings
+from authsvc.stores.sql import SqlStores
+from authsvc.stores.valkey import CacheStores
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an instance holds from its beginning, and the rules share."""
+
+    settings: Settings
+    outside: Outside
+    stores: SqlStores
+    cache: CacheStores
+    passwords: PasswordHashing
+    view: View
+    feed: Feed
+    tail: Tail
+    last_seen: LastSeen
+    registry: ClientRegistry
+    announcer: Announcer
+    keys: Keys
+    signing_keys: SigningKeys
+
+
+class _Rules:
+    """Builds each rule from the parts and from what several rules use."""
+
+    def __init__(self, parts: Parts) -> None:
+        settings, outside = parts.settings, parts.outside
+        self._parts = parts
+        self._mint = TokenMint(settings.secrets, outside.random_bytes)
+        self._access = AccessTokens(settings.issuer, settings.access_ttl, parts.keys, outside.random_bytes)
+        self._own_tokens = OwnTokens(settings.issuer, parts.keys, parts.view, outside.clock)
+        self._form = CachedForm(SessionShowing())
+        self._validator = SessionValidator(
+            self._mint,
+            self._form,
+            parts.cache.sessions,
+            parts.stores.sessions,
+            parts.view,
+            parts.last_seen,
+            outside.clock,
+            outside.monotonic,
+        )
+
+    def services(self) -> Services:
+        parts, clock = self._parts, self._parts.outside.clock
+        return Services(
+            issuer=parts.settings.issuer,
+            login=self._login(),
+            refresh=self._refresh(),
+            revoke=Revoke(parts.stores.sessions, parts.announcer, self._mint, self._own_tokens, clock),
+            validator=self._validator,
+            exchange=Exchange(self._validator, self._access, clock),
+            introspect=self._introspect(),
+            list_sessions=ListSessions(parts.stores.sessions, clock),
+            users=self._users(),
+            clients=self._clients(),
+            callers=Callers(self._mint, parts.registry, self._validator, self._own_tokens),
+            explain=self._explain(),
+            audit_events=ListAuditEvents(parts.stores.audit),
+            keys=parts.keys,
+            signing_keys=parts.signing_keys,
+            view=parts.view,
+            tail=parts.tail,
+            feed=parts.feed,
+        )
+
+    def _login(self) -> Login:
+        parts, throttle = self._parts, self._parts.cache.throttle
+        return Login(
+            users=parts.stores.users,
+            sessions=parts.stores.sessions,
+            audit=parts.stores.audit,
+            form=self._form,
+            cache=parts.cache.sessions,
+            throttle=FallbackThrottle(throttle) if throttle else LocalThrottle(),
+            passwords=parts.passwords,
+            clients=parts.registry,
+            mint=self._mint,
+            access=self._access,
+            lifetimes=parts.settings.lifetimes,
+            clock=parts.outside.clock,
+            random_bytes=parts.outside.random_bytes,
+        )
+
+    def _refresh(self) -> Refresh:
+        parts = self._parts
+        return Refresh(
+            sessions=parts.stores.sessions,
+            announcer=parts.announcer,
+            mint=self._mint,
+            access=self._access,
+            clock=parts.outside.clock,
+            random_bytes=parts.outside.random_bytes,
+        )
+
+    def _introspect(self) -> Introspect:
+        parts = self._parts
+        return Introspect(
+            mint=self._mint,
+            validator=self._validator,
+            sessions=parts.stores.sessions,
+            own_tokens=self._own_tokens,
+            tail=parts.tail,
+            clock=parts.outside.clock,
+        )
+
+    def _users(self) -> Users:
+        parts = self._parts
+        return Users(
+            store=parts.stores.users,
+            announcer=parts.announcer,
+            passwords=parts.passwords,
+            rules=PasswordRules(parts.settings.password_min_length),
+            clock=parts.outside.clock,
+            random_bytes=parts.outside.random_bytes,
+        )
+
+    def _clients(self) -> Clients:
+        parts = self._parts
+        return Clients(
+            store=parts.stores.clients,
+            registry=parts.registry,
+            hints=parts.cache.hints,
+            mint=self._mint,
+            clock=parts.outside.clock,
+        )
+
+    def _explain(self) -> Explain:
+        parts = self._parts
+        return Explain(
+            issuer=parts.settings.issuer,
+            mint=self._mint,
+            sessions=parts.stores.sessions,
+            cache=parts.cache.sessions,
+            clients=parts.stores.clients,
+            signing_keys=parts.signing_keys,
+            evidence=parts.stores.evidence,
+            view=parts.view,
+            clock=parts.outside.clock,
+        )
+
+
+def join_rules(parts: Parts) -> Services:
+    """Return all that the servicers call."""
+    return _Rules(parts).services()

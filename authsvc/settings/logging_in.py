@@ -1,0 +1,14 @@
+"""Owns the settings of logging in. Leaves the rules to `authsvc.core`."""
+
+import os
+
+from pydantic import Field
+
+from authsvc.settings.given import Given
+
+
+class LoginSettings(Given):
+    """What a password must be, and how much work at once is spent on checking them."""
+
+    password_min_length: int = Field(default=15, ge=8, le=128)
+    password_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)

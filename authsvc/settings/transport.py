@@ -1,0 +1,57 @@
+"""Owns the settings of the port: where to listen, with which certificates. Leaves opening it to `authsvc.app`."""
+
+import ipaddress
+
+from pydantic import Field, ValidationInfo, field_validator
+
+from authsvc.settings.given import PREFIX, Given
+from authsvc.settings.kinds import Listen, MetricsListen, ReadableFile, check_pair
+
+DEFAULT_LISTEN = "127.0.0.1:50051"
+
+
+class TransportSettings(Given):
+    """How callers reach the server."""
+
+    listen: Listen = DEFAULT_LISTEN
+    tls_cert_file: ReadableFile | None = None
+    tls_key_file: ReadableFile | None = None
+    plaintext: bool = Field(default=False, validate_default=True)
+    metrics_listen: MetricsListen = ""
+
+    # A field that is wrong itself is absent from `info.data`; then what it takes part in is not judged.
+
+    @field_validator("plaintext")
+    @classmethod
+    def _check_transport(cls, plaintext: bool, info: ValidationInfo) -> bool:
+        """Judge listen, tls_cert_file, tls_key_file and plaintext together."""
+        if not {"listen", "tls_cert_file", "tls_key_file"} <= info.data.keys():
+            return plaintext
+        cert, key = info.data["tls_cert_file"], info.data["tls_key_file"]
+        if bool(cert) != bool(key):
+            raise ValueError(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE must be given together")
+        if cert is not None:
+            check_pair(cert, key)
+        elif not (plaintext and is_local_address(info.data["listen"])):
+            raise ValueError(
+                f"{PREFIX}TLS_CERT_FILE is missing; plaintext needs {PREFIX}PLAINTEXT=true and a {PREFIX}LISTEN "
+                "on loopback or a Unix socket"
+            )
+        return plaintext
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """Host and port to show metrics on; None: nowhere."""
+        host, _, port = self.metrics_listen.rpartition(":")
+        return (host.strip("[]") or "127.0.0.1", int(port)) if port else None
+
+
+def is_local_address(listen: str) -> bool:
+    """Whether an address to listen on, or to call, is on this machine only."""
+    if listen.startswith("unix:"):
+        return True
+    host = listen.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
