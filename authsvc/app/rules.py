@@ -17,6 +17,7 @@ from authsvc.core.list_audit_events import ListAuditEvents
 from authsvc.core.list_sessions import ListSessions
 from authsvc.core.login import Login
 from authsvc.core.own_tokens import OwnTokens
+from authsvc.core.password_check import PasswordCheck
 from authsvc.core.password_rules import PasswordRules
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.refresh import Refresh
@@ -99,16 +100,23 @@ class _Rules:
             feed=parts.feed,
         )
 
-    def _login(self) -> Login:
+    def _password_check(self) -> PasswordCheck:
         parts, throttle = self._parts, self._parts.cache.throttle
-        return Login(
+        return PasswordCheck(
             users=parts.stores.users,
-            sessions=parts.stores.sessions,
             audit=parts.stores.audit,
-            form=self._form,
-            cache=parts.cache.sessions,
             throttle=FallbackThrottle(throttle) if throttle else LocalThrottle(),
             passwords=parts.passwords,
+            clock=parts.outside.clock,
+        )
+
+    def _login(self) -> Login:
+        parts = self._parts
+        return Login(
+            check=self._password_check(),
+            sessions=parts.stores.sessions,
+            form=self._form,
+            cache=parts.cache.sessions,
             clients=parts.registry,
             mint=self._mint,
             access=self._access,

@@ -1,49 +1,28 @@
-"""Owns logging in: throttle, password, session, tokens, in this order. Leaves hashing to core.passwords.
-
-The attempt is charged before the password is checked, so that guesses made at the same time cannot slip by. Unknown
-user, wrong password and disabled account take the same path, with the same work and the same audit write.
-"""
+"""Owns logging in: who somebody is, then a session, then its tokens. Leaves the password to core.password_check."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from authsvc.core.access_tokens import AccessToken, AccessTokens
-from authsvc.core.audit_contract import AuditLog
 from authsvc.core.cached_sessions import CachedForm
 from authsvc.core.callers import ClientRegistry
 from authsvc.core.clock import Clock
-from authsvc.core.contracts import (
-    LoginThrottle,
-    NewTokens,
-    SessionCache,
-    SessionStore,
-    StoreUnavailable,
-    UserStore,
-)
-from authsvc.core.errors import CallerNotPermitted, InvalidCredentials, TooManyAttempts
+from authsvc.core.contracts import NewTokens, SessionCache, SessionStore, StoreUnavailable
+from authsvc.core.errors import CallerNotPermitted, InvalidCredentials
 from authsvc.core.ids import new_id
 from authsvc.core.lifetimes import Lifetimes
-from authsvc.core.model import AuditEvent, Client, Device, Session, UserSecret
+from authsvc.core.model import AuditEvent, Client, Session, UserSecret
 from authsvc.core.narrowing import narrowed
 from authsvc.core.operation import Asked
-from authsvc.core.passwords import PasswordHashing
-from authsvc.core.throttle import throttle_keys
+from authsvc.core.password_check import PasswordAttempt, PasswordCheck
 from authsvc.core.tokens import Minted, RandomBytes, TokenMint
-from authsvc.core.usernames import username_key
 
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """What the user typed and what the client wants for it. `session` and `tokens`: which credentials to issue.
+    """What the user typed and what the client wants for it. `session` and `tokens`: which credentials to issue."""
 
-    `reported_address` is what the client says of the user's address. Without it no network is slowed down: the client's
-    own address is that of all its users.
-    """
-
-    username: str
-    password: str = field(repr=False)
-    device: Device
-    reported_address: str = ""
+    typed: PasswordAttempt
     audiences: Sequence[str] = ()
     scopes: Sequence[str] = ()
     session: bool = True
@@ -62,18 +41,15 @@ class LoggedIn:
 
 
 class Login:
-    """Checks a password and starts a session."""
+    """Checks who somebody is and starts a session."""
 
     def __init__(
         self,
         *,
-        users: UserStore,
+        check: PasswordCheck,
         sessions: SessionStore,
-        audit: AuditLog,
         form: CachedForm,
         cache: SessionCache,
-        throttle: LoginThrottle,
-        passwords: PasswordHashing,
         clients: ClientRegistry,
         mint: TokenMint,
         access: AccessTokens,
@@ -81,13 +57,10 @@ class Login:
         clock: Clock,
         random_bytes: RandomBytes,
     ) -> None:
-        self._users = users
+        self._check = check
         self._sessions = sessions
-        self._audit = audit
         self._form = form
         self._cache = cache
-        self._throttle = throttle
-        self._passwords = passwords
         self._clients = clients
         self._mint = mint
         self._access = access
@@ -102,49 +75,9 @@ class Login:
         if client is None:
             raise CallerNotPermitted
         audiences = narrowed(client.audiences, attempt.audiences, "audiences")
-        secret = await self._authenticate(attempt, asked)
+        secret = await self._check.check(attempt.typed, asked)
         session = self._new_session(attempt, secret, client, audiences)
         return await self._start(session, attempt, secret)
-
-    async def _authenticate(self, attempt: LoginAttempt, asked: Asked) -> UserSecret:
-        key = username_key(attempt.username)
-        charged = throttle_keys(key, attempt.reported_address)
-        wait_ms = await self._throttle.hit(charged, self._clock())
-        if wait_ms:
-            await self._refused("login.throttled", attempt, asked)
-            raise TooManyAttempts(wait_ms)
-        secret = await self._users.get_secret(key)
-        matches = await self._passwords.verify(
-            secret.password_hash if secret else None, attempt.password, asked.wait_ms
-        )
-        if secret is None or not matches or secret.user.disabled_at is not None:
-            await self._refused("login.failed", attempt, asked, secret)
-            raise InvalidCredentials
-        await self._throttle.succeed(charged)
-        return await self._rehashed(secret, attempt.password, asked)
-
-    async def _refused(
-        self, event: str, attempt: LoginAttempt, asked: Asked, secret: UserSecret | None = None
-    ) -> None:
-        """Write the audit event; the name typed is not in it, since people type passwords there."""
-        user_id = secret.user.id if secret else ""
-        await self._audit.record(
-            AuditEvent(
-                event,
-                self._clock(),
-                actor=asked.caller.actor,
-                user_id=user_id,
-                client_id=asked.caller.client_id,
-                device=attempt.device,
-            )
-        )
-
-    async def _rehashed(self, secret: UserSecret, password: str, asked: Asked) -> UserSecret:
-        """Bring the stored hash to today's parameters while the password is at hand."""
-        if self._passwords.needs_rehash(secret.password_hash):
-            new_hash = await self._passwords.hash(password, asked.wait_ms)
-            await self._users.rehash(secret.user.id, secret.password_hash, new_hash)
-        return secret
 
     def _new_session(
         self, attempt: LoginAttempt, secret: UserSecret, client: Client, audiences: tuple[str, ...]
@@ -169,7 +102,7 @@ class Login:
             refresh_expires_at=now + refresh_ms if attempt.tokens else None,
             refresh_idle_ms=refresh_idle,
             refresh_idle_expires_at=now + min(refresh_idle, refresh_ms) if attempt.tokens else None,
-            device=attempt.device,
+            device=attempt.typed.device,
         )
 
     async def _start(self, session: Session, attempt: LoginAttempt, secret: UserSecret) -> LoggedIn:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from authsvc.core.login import LoginAttempt
+from authsvc.core.password_check import PasswordAttempt
 from authsvc.core.signing_keys import KEY_SET_MAX_AGE_MS
 from authsvc.rpc import convert, requests
 from authsvc.rpc.call import Call
@@ -24,10 +25,12 @@ class AuthServicer:
         requests.check_login(request)
         wanted = request.credentials
         attempt = LoginAttempt(
-            username=request.username,
-            password=request.password,
-            device=requests.device(request, call.ip_address, call.caller.is_client),
-            reported_address=request.device.ip_address,
+            PasswordAttempt(
+                username=request.username,
+                password=request.password,
+                device=requests.device(request, call.ip_address, call.caller.is_client),
+                reported_address=request.device.ip_address,
+            ),
             audiences=request.audiences,
             scopes=request.scopes,
             session=not wanted or resources.CREDENTIAL_SESSION in wanted,
