@@ -6,6 +6,7 @@ from authsvc.core.access_tokens import AccessTokens
 from authsvc.core.announce import Announcer
 from authsvc.core.cached_sessions import CachedForm
 from authsvc.core.callers import Callers, ClientRegistry
+from authsvc.core.change_password import ChangePassword
 from authsvc.core.clients import Clients
 from authsvc.core.exchange import Exchange
 from authsvc.core.explain import Explain
@@ -14,6 +15,7 @@ from authsvc.core.introspect import Introspect
 from authsvc.core.key_lifecycle import SigningKeys
 from authsvc.core.last_seen import LastSeen
 from authsvc.core.list_audit_events import ListAuditEvents
+from authsvc.core.list_security_events import ListSecurityEvents
 from authsvc.core.list_sessions import ListSessions
 from authsvc.core.login import Login
 from authsvc.core.own_tokens import OwnTokens
@@ -88,6 +90,8 @@ class _Rules:
             exchange=Exchange(self._validator, self._access, clock),
             introspect=self._introspect(),
             list_sessions=ListSessions(parts.stores.sessions, clock),
+            change_password=self._change_password(),
+            security_events=ListSecurityEvents(ListAuditEvents(parts.stores.audit)),
             users=self._users(),
             clients=self._clients(),
             callers=Callers(self._mint, parts.registry, self._validator, self._own_tokens),
@@ -144,6 +148,18 @@ class _Rules:
             sessions=parts.stores.sessions,
             own_tokens=self._own_tokens,
             tail=parts.tail,
+            clock=parts.outside.clock,
+        )
+
+    def _change_password(self) -> ChangePassword:
+        parts, throttle = self._parts, self._parts.cache.throttle
+        return ChangePassword(
+            users=parts.stores.users,
+            audit=parts.stores.audit,
+            throttle=FallbackThrottle(throttle) if throttle else LocalThrottle(),
+            passwords=parts.passwords,
+            rules=PasswordRules(parts.settings.password_min_length),
+            announcer=parts.announcer,
             clock=parts.outside.clock,
         )
 

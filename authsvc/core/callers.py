@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 
 from authsvc.core.clock import SECOND, Clock
 from authsvc.core.contracts import ClientStore
-from authsvc.core.errors import CallerUnauthenticated, SessionNotActive
+from authsvc.core.errors import (
+    CallerNotPermitted,
+    CallerUnauthenticated,
+    CredentialsMissing,
+    SessionNotActive,
+)
 from authsvc.core.model import Client, ClientKey, Permission
 from authsvc.core.own_tokens import OwnTokens
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs, kind_of
@@ -59,6 +64,15 @@ class Caller:
 
 
 NOBODY = Caller()
+
+
+def calling_user(caller: Caller) -> str:
+    """Return the id of the calling user. Raises CredentialsMissing, or CallerNotPermitted if a client calls."""
+    if not caller.user_id:
+        raise CallerNotPermitted if caller.is_known else CredentialsMissing
+    return caller.user_id
+
+
 LOOK_AGAIN_MS = 250
 
 

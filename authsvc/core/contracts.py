@@ -157,9 +157,17 @@ class UserStore(Protocol):
     async def rehash(self, user_id: str, old_hash: str, new_hash: str) -> None:
         """Replace the hash of the same password. MUST change nothing if the hash is no longer `old_hash`."""
 
-    async def set_password(self, user_id: str, password_hash: str, order: RevokeOrder) -> Revoked | None:
-        """Set the hash, `password_changed_at` = order.revoked_at (MUST grow by at least 1), and revoke all sessions,
-        in one transaction. None if there is no such user."""
+    async def set_password(
+        self,
+        user_id: str,
+        password_hash: str,
+        order: RevokeOrder,
+        keep_session_id: str | None = None,
+        replaces: int | None = None,
+    ) -> Revoked | None:
+        """Set the hash, `password_changed_at` = order.revoked_at (MUST grow by at least 1), and revoke all sessions but
+        `keep_session_id`, in one transaction. None if there is no such user. With `replaces`: None too, and MUST change
+        nothing, unless the user is enabled and the password still the one set then."""
 
     async def disable(self, user_id: str, order: RevokeOrder) -> tuple[User, Revoked] | None:
         """Disable and revoke all sessions in one transaction. Idempotent. None if there is no such user."""

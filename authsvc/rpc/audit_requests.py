@@ -1,14 +1,16 @@
-"""Owns what ListAuditEvents asks and answers, as messages. Leaves the listing to the core."""
+"""Owns what ListAuditEvents and ListSecurityEvents ask and answer, as messages. Leaves the listing to the core."""
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from authsvc.core.audit_contract import EventFilter
 from authsvc.core.clock import SECOND
 from authsvc.core.list_audit_events import EventPage
+from authsvc.core.list_security_events import SecurityEvents
 from authsvc.core.model import AuditEvent, Device
 from authsvc.rpc.convert import timestamp
 from authsvc.rpc.requests import Checks
 from authsvc.v1 import admin_service_pb2 as pb
+from authsvc.v1 import auth_service_pb2 as auth
 from authsvc.v1 import resources_pb2 as resources
 
 _TEXT_MAX_BYTES = 64
@@ -55,6 +57,26 @@ def event_message(event: AuditEvent) -> pb.AuditEvent:
         session_id=event.session_id,
         client_id=event.client_id,
         device=_device(event.device),
+        reason=event.reason,
+        other_device=_device(event.other_device) if event.other_at is not None else None,
+        other_time=timestamp(event.other_at),
+    )
+
+
+def security_events_response(page: SecurityEvents) -> auth.ListSecurityEventsResponse:
+    """Return a page of a user's own events."""
+    return auth.ListSecurityEventsResponse(
+        events=map(_security_event, page.events), next_page_token=page.next_page_token
+    )
+
+
+def _security_event(event: AuditEvent) -> auth.SecurityEvent:
+    return auth.SecurityEvent(
+        event_time=timestamp(event.happened_at),
+        event=event.event,
+        own=event.actor == event.user_id,
+        session_id=event.session_id,
+        device=_device(event.device) if event.device != Device() else None,
         reason=event.reason,
         other_device=_device(event.other_device) if event.other_at is not None else None,
         other_time=timestamp(event.other_at),

@@ -6,7 +6,7 @@ from dataclasses import replace
 from authsvc.core.login import LoginAttempt
 from authsvc.core.password_check import PasswordAttempt
 from authsvc.core.signing_keys import KEY_SET_MAX_AGE_MS
-from authsvc.rpc import convert, requests
+from authsvc.rpc import audit_requests, convert, requests
 from authsvc.rpc.call import Call
 from authsvc.rpc.services import Services
 from authsvc.rpc.watch import Watchers
@@ -99,6 +99,21 @@ class AuthServicer:
         current = call.caller.session_id
         sessions = [convert.session_message(each, call.caller, each.id == current) for each in page.sessions]
         return pb.ListSessionsResponse(sessions=sessions, next_page_token=page.next_page_token)
+
+    async def ChangePassword(
+        self, request: pb.ChangePasswordRequest, call: Call
+    ) -> pb.ChangePasswordResponse:
+        requests.check_change_password(request)
+        revoked = await self._services.change_password.change(
+            request.current_password, request.new_password, call.asked
+        )
+        return pb.ChangePasswordResponse(revision=revoked.revision, revoked_count=len(revoked.entries))
+
+    async def ListSecurityEvents(
+        self, request: pb.ListSecurityEventsRequest, call: Call
+    ) -> pb.ListSecurityEventsResponse:
+        page = await self._services.security_events.list(call.caller, request.page_size, request.page_token)
+        return audit_requests.security_events_response(page)
 
     async def GetKeySet(self, request: pb.GetKeySetRequest, call: Call) -> pb.GetKeySetResponse:
         keys = self._services.keys.ring

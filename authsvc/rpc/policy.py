@@ -49,6 +49,8 @@ POLICY: Mapping[str, Row] = {
     "authsvc.v1.AuthService/ExchangeSession": Row(Permission.INTROSPECT, quiet=True),
     "authsvc.v1.AuthService/Introspect": Row(Permission.INTROSPECT, quiet=True),
     "authsvc.v1.AuthService/ListSessions": Row(Open.JUDGED),
+    "authsvc.v1.AuthService/ChangePassword": Row(Open.JUDGED, writes=True, default_ms=10 * SECOND),
+    "authsvc.v1.AuthService/ListSecurityEvents": Row(Open.JUDGED),
     "authsvc.v1.AuthService/GetKeySet": Row(Open.PUBLIC, quiet=True),
     "authsvc.v1.AuthService/Watch": Row(Permission.INTROSPECT),
     "authsvc.v1.AdminService/CreateUser": Row(Permission.ADMIN, writes=True, default_ms=10 * SECOND),

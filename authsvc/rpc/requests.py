@@ -101,6 +101,16 @@ def check_login(request: pb.LoginRequest) -> None:
     checks.done()
 
 
+def check_change_password(request: pb.ChangePasswordRequest) -> None:
+    """Raises InvalidRequest unless a ChangePasswordRequest is well-formed. Password rules come later, in the core."""
+    checks = Checks()
+    for field in ("current_password", "new_password"):
+        size = len(getattr(request, field).encode())
+        checks.that(size > 0, field, "must not be empty")
+        checks.that(size <= PASSWORD_MAX_BYTES, field, f"must be at most {PASSWORD_MAX_BYTES} bytes")
+    checks.done()
+
+
 def check_refresh(request: pb.RefreshRequest) -> None:
     """Raises InvalidRequest unless a RefreshRequest is well-formed."""
     checks = Checks()

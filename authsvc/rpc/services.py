@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from authsvc.core.callers import Callers
+from authsvc.core.change_password import ChangePassword
 from authsvc.core.clients import Clients
 from authsvc.core.exchange import Exchange
 from authsvc.core.explain import Explain
@@ -10,6 +11,7 @@ from authsvc.core.feed import Feed
 from authsvc.core.introspect import Introspect
 from authsvc.core.key_lifecycle import SigningKeys
 from authsvc.core.list_audit_events import ListAuditEvents
+from authsvc.core.list_security_events import ListSecurityEvents
 from authsvc.core.list_sessions import ListSessions
 from authsvc.core.login import Login
 from authsvc.core.refresh import Refresh
@@ -33,6 +35,8 @@ class Services:
     exchange: Exchange
     introspect: Introspect
     list_sessions: ListSessions
+    change_password: ChangePassword
+    security_events: ListSecurityEvents
     users: Users
     clients: Clients
     callers: Callers

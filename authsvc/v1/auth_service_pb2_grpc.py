@@ -75,6 +75,16 @@ class AuthServiceStub(object):
                 request_serializer=authsvc_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
                 response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
                 _registered_method=True)
+        self.ChangePassword = channel.unary_unary(
+                '/authsvc.v1.AuthService/ChangePassword',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ChangePasswordResponse.FromString,
+                _registered_method=True)
+        self.ListSecurityEvents = channel.unary_unary(
+                '/authsvc.v1.AuthService/ListSecurityEvents',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsResponse.FromString,
+                _registered_method=True)
         self.GetKeySet = channel.unary_unary(
                 '/authsvc.v1.AuthService/GetKeySet',
                 request_serializer=authsvc_dot_v1_dot_auth__service__pb2.GetKeySetRequest.SerializeToString,
@@ -156,6 +166,22 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ChangePassword(self, request, context):
+        """ChangePassword replaces the calling user's own password and ends their other sessions; the calling one goes on.
+        Caller: the user. UNAUTHENTICATED (INVALID_CREDENTIALS) if the current password is not this one;
+        INVALID_ARGUMENT (PASSWORD_TOO_WEAK) with the rule that the new one breaks; RESOURCE_EXHAUSTED (RATE_LIMITED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSecurityEvents(self, request, context):
+        """ListSecurityEvents lists what has happened to the calling user's own account, newest first. Caller: the user.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetKeySet(self, request, context):
         """GetKeySet returns the public keys that access tokens are verified with. Public.
         """
@@ -214,6 +240,16 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.ListSessions,
                     request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ListSessionsRequest.FromString,
                     response_serializer=authsvc_dot_v1_dot_auth__service__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'ChangePassword': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangePassword,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.ChangePasswordResponse.SerializeToString,
+            ),
+            'ListSecurityEvents': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSecurityEvents,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsResponse.SerializeToString,
             ),
             'GetKeySet': grpc.unary_unary_rpc_method_handler(
                     servicer.GetKeySet,
@@ -443,6 +479,60 @@ class AuthService(object):
             '/authsvc.v1.AuthService/ListSessions',
             authsvc_dot_v1_dot_auth__service__pb2.ListSessionsRequest.SerializeToString,
             authsvc_dot_v1_dot_auth__service__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangePassword(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/ChangePassword',
+            authsvc_dot_v1_dot_auth__service__pb2.ChangePasswordRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.ChangePasswordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSecurityEvents(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/ListSecurityEvents',
+            authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsResponse.FromString,
             options,
             channel_credentials,
             insecure,

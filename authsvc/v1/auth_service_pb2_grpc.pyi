@@ -72,6 +72,13 @@ class AuthServiceStub:
     """
     ListSessions: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListSessionsRequest, _auth_service_pb2.ListSessionsResponse]
     """ListSessions lists a user's sessions, newest first. Caller: the user; an admin."""
+    ChangePassword: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ChangePasswordRequest, _auth_service_pb2.ChangePasswordResponse]
+    """ChangePassword replaces the calling user's own password and ends their other sessions; the calling one goes on.
+    Caller: the user. UNAUTHENTICATED (INVALID_CREDENTIALS) if the current password is not this one;
+    INVALID_ARGUMENT (PASSWORD_TOO_WEAK) with the rule that the new one breaks; RESOURCE_EXHAUSTED (RATE_LIMITED).
+    """
+    ListSecurityEvents: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListSecurityEventsRequest, _auth_service_pb2.ListSecurityEventsResponse]
+    """ListSecurityEvents lists what has happened to the calling user's own account, newest first. Caller: the user."""
     GetKeySet: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.GetKeySetRequest, _auth_service_pb2.GetKeySetResponse]
     """GetKeySet returns the public keys that access tokens are verified with. Public."""
     Watch: _grpc.UnaryStreamMultiCallable[_auth_service_pb2.WatchRequest, _auth_service_pb2.WatchResponse]
@@ -116,6 +123,13 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """
     ListSessions: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListSessionsRequest, _auth_service_pb2.ListSessionsResponse]  # type: ignore[assignment]
     """ListSessions lists a user's sessions, newest first. Caller: the user; an admin."""
+    ChangePassword: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ChangePasswordRequest, _auth_service_pb2.ChangePasswordResponse]  # type: ignore[assignment]
+    """ChangePassword replaces the calling user's own password and ends their other sessions; the calling one goes on.
+    Caller: the user. UNAUTHENTICATED (INVALID_CREDENTIALS) if the current password is not this one;
+    INVALID_ARGUMENT (PASSWORD_TOO_WEAK) with the rule that the new one breaks; RESOURCE_EXHAUSTED (RATE_LIMITED).
+    """
+    ListSecurityEvents: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListSecurityEventsRequest, _auth_service_pb2.ListSecurityEventsResponse]  # type: ignore[assignment]
+    """ListSecurityEvents lists what has happened to the calling user's own account, newest first. Caller: the user."""
     GetKeySet: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetKeySetRequest, _auth_service_pb2.GetKeySetResponse]  # type: ignore[assignment]
     """GetKeySet returns the public keys that access tokens are verified with. Public."""
     Watch: _aio.UnaryStreamMultiCallable[_auth_service_pb2.WatchRequest, _auth_service_pb2.WatchResponse]  # type: ignore[assignment]
@@ -205,6 +219,25 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.ListSessionsResponse, _abc.Awaitable[_auth_service_pb2.ListSessionsResponse]]:
         """ListSessions lists a user's sessions, newest first. Caller: the user; an admin."""
+
+    @_abc_1.abstractmethod
+    def ChangePassword(
+        self,
+        request: _auth_service_pb2.ChangePasswordRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ChangePasswordResponse, _abc.Awaitable[_auth_service_pb2.ChangePasswordResponse]]:
+        """ChangePassword replaces the calling user's own password and ends their other sessions; the calling one goes on.
+        Caller: the user. UNAUTHENTICATED (INVALID_CREDENTIALS) if the current password is not this one;
+        INVALID_ARGUMENT (PASSWORD_TOO_WEAK) with the rule that the new one breaks; RESOURCE_EXHAUSTED (RATE_LIMITED).
+        """
+
+    @_abc_1.abstractmethod
+    def ListSecurityEvents(
+        self,
+        request: _auth_service_pb2.ListSecurityEventsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ListSecurityEventsResponse, _abc.Awaitable[_auth_service_pb2.ListSecurityEventsResponse]]:
+        """ListSecurityEvents lists what has happened to the calling user's own account, newest first. Caller: the user."""
 
     @_abc_1.abstractmethod
     def GetKeySet(

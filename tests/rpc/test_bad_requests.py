@@ -112,6 +112,10 @@ def bad_requests_of_auth_service() -> Iterator[Bad]:
     many = pb.BatchValidateSessionsRequest(session_tokens=["x"] * 257)
     yield Bad("BatchValidateSessions", many, "session_tokens", "gateway")
     yield Bad("Introspect", pb.IntrospectRequest(), "token", "gateway")
+    for field in ("current_password", "new_password"):
+        for text in ("", "é" * 513):
+            passwords = {"current_password": PASSWORD, "new_password": PASSWORD, field: text}
+            yield Bad("ChangePassword", pb.ChangePasswordRequest(**passwords), field, "web")
     yield Bad("Watch", pb.WatchRequest(from_revision=-1), "from_revision", "gateway")
     for kind in ("ValidateSession", "BatchValidateSessions", "ExchangeSession", "Introspect"):
         request = getattr(pb, kind + "Request")(min_revision=-1)

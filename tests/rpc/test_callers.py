@@ -39,6 +39,8 @@ RPCS = {
     "AuthService/ExchangeSession": Rpc(Permission.INTROSPECT, _BAD),
     "AuthService/Introspect": Rpc(Permission.INTROSPECT, _BAD),
     "AuthService/ListSessions": Rpc(JUDGED, "OK"),
+    "AuthService/ChangePassword": Rpc(JUDGED, _BAD),
+    "AuthService/ListSecurityEvents": Rpc(JUDGED, "OK"),
     "AuthService/GetKeySet": Rpc(ANYBODY, "OK"),
     "AuthService/Watch": Rpc(Permission.INTROSPECT, "OK"),
     "AdminService/CreateUser": Rpc(Permission.ADMIN, _BAD),
@@ -58,8 +60,11 @@ RPCS = {
     "AdminService/ExplainToken": Rpc(Permission.ADMIN, _BAD),
 }
 # What the rules themselves say to an empty request by somebody who is no user.
-_CLIENT_LISTS = {"AuthService/ListSessions": "CALLER_NOT_PERMITTED"}
-_ADMIN_LISTS = {"AuthService/ListSessions": _BAD}
+_CLIENT_LISTS = {
+    "AuthService/ListSessions": "CALLER_NOT_PERMITTED",
+    "AuthService/ListSecurityEvents": "CALLER_NOT_PERMITTED",
+}
+_ADMIN_LISTS = {**_CLIENT_LISTS, "AuthService/ListSessions": _BAD}
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -98,7 +103,7 @@ def refused_everywhere(reason: str) -> dict[str, str]:
 
 async def test_nobody(service: Service) -> None:
     """Who sends no `authorization` is told to, may ask what is public, and may revoke a token that they hold."""
-    expected = let_in(set(), "CREDENTIALS_MISSING", **{"AuthService/ListSessions": "CREDENTIALS_MISSING"})
+    expected = let_in(set(), "CREDENTIALS_MISSING", **dict.fromkeys(_CLIENT_LISTS, "CREDENTIALS_MISSING"))
 
     assert await outcomes(service, ()) == expected
 

@@ -83,6 +83,11 @@ def needing_sql(fragile: Fragile) -> dict[str, Any]:
         "Introspect, session": service.introspect(unknown),
         "Introspect, refresh": service.introspect(login.tokens.refresh_token),
         "ListSessions": auth.ListSessions(pb.ListSessionsRequest(), metadata=user),
+        "ListSecurityEvents": auth.ListSecurityEvents(pb.ListSecurityEventsRequest(), metadata=user),
+        "ChangePassword": auth.ChangePassword(
+            pb.ChangePasswordRequest(current_password=PASSWORD, new_password="another long pass phrase"),
+            metadata=user,
+        ),
         "unknown caller": auth.ListSessions(pb.ListSessionsRequest(), metadata=bearer(unknown)),
         "CreateUser": service.admin.CreateUser(
             admin.CreateUserRequest(username="bob", password=PASSWORD), metadata=root

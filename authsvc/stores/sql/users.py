@@ -83,16 +83,23 @@ class UserStore:
             values = {"user_id": user_id, "old_hash": old_hash, "new_hash": new_hash}
             await self._database.change(_REHASH, values)
 
-    async def set_password(self, user_id: str, password_hash: str, order: RevokeOrder) -> Revoked | None:
-        """Set the hash and revoke all sessions, in one transaction. None if there is no such user."""
+    async def set_password(
+        self,
+        user_id: str,
+        password_hash: str,
+        order: RevokeOrder,
+        keep_session_id: str | None = None,
+        replaces: int | None = None,
+    ) -> Revoked | None:
+        """Set the hash and revoke all sessions but one, in one transaction. None: no such user, or not as it was."""
         async with self._database.write(reserved=True) as transaction:
             before = await _lock(transaction, user_id)
-            if before is None:
+            if before is None or not (replaces is None or _is_still(before, replaces)):
                 return None
             changed_at = max(order.revoked_at, before.password_changed_at + 1)
             values = {"user_id": user_id, "new_hash": password_hash, "changed_at": changed_at}
             await transaction.run(_SET_PASSWORD, values)
-            ended = await ending.end_all(transaction, user_id, order)
+            ended = await ending.end_all(transaction, user_id, order, keep_session_id)
             await record_in(transaction, order.audit)
             return await ending.log(transaction, ended, order)
 
@@ -118,6 +125,10 @@ class UserStore:
             await transaction.run(_SET_DISABLED, {"user_id": user_id, "disabled_at": None})
             await record_in(transaction, audit)
             return replace(before, disabled_at=None)
+
+
+def _is_still(found: User, password_changed_at: int) -> bool:
+    return found.disabled_at is None and found.password_changed_at == password_changed_at
 
 
 async def _lock(transaction: Transaction, user_id: str) -> User | None:

@@ -68,6 +68,18 @@ class FakeServicer(auth_service_pb2_grpc.AuthServiceServicer):
     def ListSessions(self, request: pb.ListSessionsRequest, context: Context) -> pb.ListSessionsResponse:
         return self._answer("ListSessions", request, context, asking.list_sessions)
 
+    # What people do with their own accounts is no part of the fake.
+
+    def ChangePassword(
+        self, request: pb.ChangePasswordRequest, context: Context
+    ) -> pb.ChangePasswordResponse:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no accounts")
+
+    def ListSecurityEvents(
+        self, request: pb.ListSecurityEventsRequest, context: Context
+    ) -> pb.ListSecurityEventsResponse:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no accounts")
+
     def GetKeySet(self, request: pb.GetKeySetRequest, context: Context) -> pb.GetKeySetResponse:
         self.calls["GetKeySet"] += 1
         if self.is_down:
