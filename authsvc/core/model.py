@@ -52,6 +52,12 @@ class KeyState(Enum):
     TAINTED = "tainted"
 
 
+# How a user proved who they are (RFC 8176 §2), and the two levels of assurance that follow from it: one factor, or two
+# (after the authenticator assurance levels of NIST SP 800-63B).
+PASSWORD, ONE_TIME_CODE, MULTIPLE_FACTORS = "pwd", "otp", "mfa"
+ONE_FACTOR, TWO_FACTORS = "aal1", "aal2"
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """Where a login came from, for people to read."""
@@ -115,6 +121,7 @@ class Session:
     id: str
     user_id: str
     username: str
+    `stepped_up_at`: when the user last proved who they are again (core.step_up). `amr`: how, in words of RFC 8176.
     client_id: str
     scopes: tuple[str, ...]
     audiences: tuple[str, ...]
@@ -135,6 +142,17 @@ class Session:
     def session_idle_expires_at(self) -> int | None:
         """The session token's idle deadline as far as SQL knows; the cache may know a later one."""
         if self.session_expires_at is None:
+    stepped_up_at: int | None = None
+
+    @property
+    def authenticated_at(self) -> int:
+        """When the user last proved who they are: `auth_time` of access tokens."""
+        return self.created_at if self.stepped_up_at is None else self.stepped_up_at
+
+    @property
+    def acr(self) -> str:
+        """How far that is to be trusted: `acr` of access tokens."""
+        return TWO_FACTORS if MULTIPLE_FACTORS in self.amr else ONE_FACTOR
             return None
         return min(self.seen_at + self.session_idle_ms, self.session_expires_at)
 

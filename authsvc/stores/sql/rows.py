@@ -126,7 +126,7 @@ SESSION_COLUMNS: Columns = tuple(
     schema.sessions.c[
         "id", "user_id", "username", "client_id", "scopes", "audiences", "amr", "created_at", "seen_at",
         "session_expires_at", "session_idle_ms", "refresh_expires_at", "refresh_idle_ms", "refresh_idle_expires_at",
-        "ip_address", "user_agent", "device_label", "rotated_at", "revoked_at", "revoke_reason",
+        "ip_address", "user_agent", "device_label", "rotated_at", "revoked_at", "revoke_reason", "stepped_up_at",
     ]
 )  # fmt: skip
 
@@ -136,7 +136,7 @@ def session(row: Sequence[Any]) -> Session:
     return Session(
         str(row[0]), str(row[1]), row[2], row[3], split(row[4]), split(row[5]), split(row[6]), row[7], row[8],
         row[9], row[10], row[11], row[12], row[13],
-        Device(row[14], row[15], row[16]), row[17], row[18], _REASONS[row[19]],
+        Device(row[14], row[15], row[16]), row[17], row[18], _REASONS[row[19]], row[20],
     )  # fmt: skip
 
 
@@ -174,6 +174,7 @@ def session_values(session: Session, tokens: NewTokens) -> dict[str, Any]:
     }
 
 
+        "stepped_up_at": session.stepped_up_at,
 REFRESH_COLUMNS: Columns = tuple(
     schema.sessions.c[
         "refresh_generation", "refresh_hash", "previous_refresh_hash", "rotated_at", "sealed_successor", "replay_count",

@@ -121,6 +121,7 @@ sessions = Table(
     CheckConstraint("(revoked_at IS NULL) = (revoke_reason IS NULL)", name="revoked_with_reason"),
     Index("sessions_by_user", "user_id", "created_at", "id"),
     Index("sessions_by_expiry", "expires_at"),
+    Column("stepped_up_at", BigInteger),
     postgresql_with={"fillfactor": 70},
 )
 
@@ -133,6 +134,31 @@ revocations = Table(
     Column("issued_before_at", BigInteger),
     Column("expires_at", BigInteger, nullable=False),
     Index("revocations_by_expiry", "expires_at"),
+)
+
+# Wrong guesses are counted here, in `failures` and `blocked_until`, so that they outlive any cache.
+second_factors = Table(
+    "second_factors",
+    metadata,
+    Column("user_id", ID, ForeignKey("users.id"), primary_key=True),
+    Column("sealed_secret", LargeBinary),
+    Column("confirmed_at", BigInteger),
+    Column("last_step", BigInteger, nullable=False),
+    Column("pending_secret", LargeBinary),
+    Column("pending_at", BigInteger),
+    Column("failures", Integer, nullable=False),
+    Column("blocked_until", BigInteger, nullable=False),
+    CheckConstraint("(sealed_secret IS NULL) = (confirmed_at IS NULL)", name="confirmed_whole"),
+    CheckConstraint("(pending_secret IS NULL) = (pending_at IS NULL)", name="pending_whole"),
+)
+
+# Unused ones only: using one deletes it.
+recovery_codes = Table(
+    "recovery_codes",
+    metadata,
+    Column("user_id", ID, ForeignKey("users.id"), primary_key=True),
+    Column("code_hash", HASH, primary_key=True),
+    CheckConstraint("length(code_hash) = 32", name="code_hash_is_sha256"),
 )
 
 # One row. Its lock puts revocations in an order: whoever holds it commits before the next one gets a revision.

@@ -8,6 +8,7 @@ from authsvc.stores.sql.evidence import Evidence
 from authsvc.stores.sql.keys import KeyStore
 from authsvc.stores.sql.limits import Limits
 from authsvc.stores.sql.revocations import RevocationLog
+from authsvc.stores.sql.second_factors import SecondFactorStore
 from authsvc.stores.sql.sessions import SessionStore
 from authsvc.stores.sql.sqlite import SqliteDatabase
 from authsvc.stores.sql.users import UserStore
@@ -20,6 +21,7 @@ class SqlStores:
         self.database = database
         self.users = UserStore(database)
         self.clients = ClientStore(database)
+        self.second_factors = SecondFactorStore(database)
         self.sessions = SessionStore(database)
         self.log = RevocationLog(database)
         self.keys = KeyStore(database)

@@ -17,6 +17,7 @@ from authsvc.stores.sql.database import Database, Transaction
 from authsvc.stores.sql.failures import RuleBroken
 from authsvc.stores.sql.rows import USER_COLUMNS, is_id, storable, user, user_values
 from authsvc.stores.sql.schema import users
+from authsvc.stores.sql.second_factors import forgive
 
 _row = users.c
 _WIDTH = len(USER_COLUMNS)
@@ -100,6 +101,8 @@ class UserStore:
             values = {"user_id": user_id, "new_hash": password_hash, "changed_at": changed_at}
             await transaction.run(_SET_PASSWORD, values)
             ended = await ending.end_all(transaction, user_id, order, keep_session_id)
+            if replaces is None:
+                await forgive(transaction, user_id)
             await record_in(transaction, order.audit)
             return await ending.log(transaction, ended, order)
 
