@@ -8,6 +8,7 @@ The rooms, each of which starts with a page on what it owns and what it leaves t
 `rpc`       what gRPC sees: servicers, policy, errors, interceptors
 `settings`  which settings there are, by subject; `config` reads them, and is the only reader of the environment
 `app`       the one place that joins the parts, with `outside` (clocks, chance) and `background` (ending tasks)
+`workers`   several processes at one port
 `commands`  the command line: serve, dev and its tour, administration
 `logs`      how logs look, and that no secret gets into one
 

@@ -4,7 +4,7 @@ Leaves joining the rules to `rules`, the port to `listening`, the life of the pr
 """
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import grpc
 import grpc.aio
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from authsvc.app.listening import open_port
 from authsvc.app.rules import Parts, join_rules
@@ -67,15 +67,19 @@ class App:
         stores: SqlStores,
         cache: CacheStores,
         development: Development | None,
+        shares_port: bool,
     ) -> None:
         self.settings = settings
         self.stores = stores
         self.cache = cache
         self.metrics = CollectorRegistry()
+        self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_page
+        """Returns the metrics to show, in the text format of Prometheus; of a worker, those of all workers."""
         self.health = Health([service.full_name for service in SERVICES])
         self.port = 0
         self._outside = outside
         self._development = development
+        self._shares_port = shares_port
         self._shield = interceptors.Shield()
         self._background: set[asyncio.Task[None]] = set()
         self._passwords = PasswordHashing(settings.password_slots)
@@ -90,6 +94,7 @@ class App:
         self._signing_keys = self._open_signing_keys()
         self._audit_retention = AuditRetention(stores.audit, settings.audit_retention, outside.clock)
         self._reloaded = 0
+        ProcessCollector(registry=self.metrics)
 
     async def start(self) -> None:
         """Fill the view, open the port, take calls. Raises StoreUnavailable, SigningKeyUnusable, AddressTaken."""
@@ -120,6 +125,9 @@ class App:
         self._passwords.close()
         await self.cache.close()
         await self.stores.close()
+
+    async def _own_page(self) -> bytes:
+        return generate_latest(self.metrics)
 
     def _open_signing_keys(self) -> SigningKeys:
         settings, clock = self.settings, self._outside.clock
@@ -156,7 +164,8 @@ class App:
         )
 
     def _build_server(self, services: Services) -> grpc.aio.Server:
-        server = grpc.aio.server(options=transport.OPTIONS)
+        options = {**dict(transport.OPTIONS), "grpc.so_reuseport": int(self._shares_port)}
+        server = grpc.aio.server(options=tuple(options.items()))
         errors = interceptors.Errors(Statuses(urlsplit(self.settings.issuer).hostname or ""))
         servicers = {
             "authsvc.v1.AuthService": AuthServicer(services),
@@ -236,11 +245,15 @@ def _cause(error: Exception) -> str:
 
 
 async def open_app(
-    settings: Settings, outside: Outside | None = None, development: Development | None = None
+    settings: Settings,
+    outside: Outside | None = None,
+    development: Development | None = None,
+    *,
+    shares_port: bool = False,
 ) -> App:
     """Return an instance over the stores that the settings name; they are not asked for anything but the log's epoch.
 
-    Raises StoreUnavailable if SQL does not answer.
+    `shares_port`: other processes may listen at its port, too. Raises StoreUnavailable if SQL does not answer.
     """
     stores = open_stores(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
     try:
@@ -249,4 +262,4 @@ async def open_app(
         await stores.close()
         raise
     cache = await open_cache(settings.cache_url.get_secret_value(), position.epoch)
-    return App(settings, outside or Outside(), stores, cache, development)
+    return App(settings, outside or Outside(), stores, cache, development, shares_port)

@@ -88,9 +88,9 @@ class Serving:
 
 
 @contextmanager
-def serve(**settings: str) -> Iterator[Serving]:
+def serve(*arguments: str, **settings: str) -> Iterator[Serving]:
     """Start `authsvc serve`, and end it in any case. Does not wait until it serves."""
-    command = [sys.executable, "-m", "authsvc", "serve"]
+    command = [sys.executable, "-m", "authsvc", "serve", *arguments]
     process = subprocess.Popen(
         command, env=environment(settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
