@@ -18,6 +18,7 @@ from authsvc.core.list_audit_events import ListAuditEvents
 from authsvc.core.list_security_events import ListSecurityEvents
 from authsvc.core.list_sessions import ListSessions
 from authsvc.core.login import Login
+from authsvc.core.own_password import OwnPassword
 from authsvc.core.own_tokens import OwnTokens
 from authsvc.core.password_check import PasswordCheck
 from authsvc.core.password_rules import PasswordRules
@@ -67,6 +68,7 @@ class _Rules:
         self._mint = TokenMint(settings.secrets, outside.random_bytes)
         self._access = AccessTokens(settings.issuer, settings.access_ttl, parts.keys, outside.random_bytes)
         self._own_tokens = OwnTokens(settings.issuer, parts.keys, parts.view, outside.clock)
+        self._own_password = self._open_own_password()
         self._form = CachedForm(SessionShowing())
         self._validator = SessionValidator(
             self._mint,
@@ -114,6 +116,16 @@ class _Rules:
             clock=parts.outside.clock,
         )
 
+    def _open_own_password(self) -> OwnPassword:
+        parts, throttle = self._parts, self._parts.cache.throttle
+        return OwnPassword(
+            users=parts.stores.users,
+            audit=parts.stores.audit,
+            throttle=FallbackThrottle(throttle) if throttle else LocalThrottle(),
+            passwords=parts.passwords,
+            clock=parts.outside.clock,
+        )
+
     def _login(self) -> Login:
         parts = self._parts
         return Login(
@@ -152,11 +164,10 @@ class _Rules:
         )
 
     def _change_password(self) -> ChangePassword:
-        parts, throttle = self._parts, self._parts.cache.throttle
+        parts = self._parts
         return ChangePassword(
             users=parts.stores.users,
-            audit=parts.stores.audit,
-            throttle=FallbackThrottle(throttle) if throttle else LocalThrottle(),
+            own_password=self._own_password,
             passwords=parts.passwords,
             rules=PasswordRules(parts.settings.password_min_length),
             announcer=parts.announcer,
