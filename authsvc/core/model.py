@@ -116,12 +116,12 @@ class Session:
 
     The session token and the refresh token each have an absolute deadline (`…_expires_at`, None if that token was
     not issued) and an idle time. The session token's idle deadline lives in the cache; `seen_at` is its trace in SQL.
+    `stepped_up_at`: when the user last proved who they are again (core.step_up). `amr`: how, in words of RFC 8176.
     """
 
     id: str
     user_id: str
     username: str
-    `stepped_up_at`: when the user last proved who they are again (core.step_up). `amr`: how, in words of RFC 8176.
     client_id: str
     scopes: tuple[str, ...]
     audiences: tuple[str, ...]
@@ -137,11 +137,6 @@ class Session:
     rotated_at: int | None = None
     revoked_at: int | None = None
     revoke_reason: RevokeReason | None = None
-
-    @property
-    def session_idle_expires_at(self) -> int | None:
-        """The session token's idle deadline as far as SQL knows; the cache may know a later one."""
-        if self.session_expires_at is None:
     stepped_up_at: int | None = None
 
     @property
@@ -153,6 +148,11 @@ class Session:
     def acr(self) -> str:
         """How far that is to be trusted: `acr` of access tokens."""
         return TWO_FACTORS if MULTIPLE_FACTORS in self.amr else ONE_FACTOR
+
+    @property
+    def session_idle_expires_at(self) -> int | None:
+        """The session token's idle deadline as far as SQL knows; the cache may know a later one."""
+        if self.session_expires_at is None:
             return None
         return min(self.seen_at + self.session_idle_ms, self.session_expires_at)
 

@@ -170,11 +170,11 @@ def session_values(session: Session, tokens: NewTokens) -> dict[str, Any]:
         "revoke_reason": None,
         "rotated_ip_address": "",
         "rotated_user_agent": "",
+        "stepped_up_at": session.stepped_up_at,
         **_device_values(session.device),
     }
 
 
-        "stepped_up_at": session.stepped_up_at,
 REFRESH_COLUMNS: Columns = tuple(
     schema.sessions.c[
         "refresh_generation", "refresh_hash", "previous_refresh_hash", "rotated_at", "sealed_successor", "replay_count",

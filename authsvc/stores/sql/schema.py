@@ -110,6 +110,7 @@ sessions = Table(
     Column("revoke_reason", Text),
     Column("rotated_ip_address", Text, nullable=False, server_default=""),
     Column("rotated_user_agent", Text, nullable=False, server_default=""),
+    Column("stepped_up_at", BigInteger),
     CheckConstraint("length(session_token_hash) = 32", name="session_token_hash_is_sha256"),
     CheckConstraint("length(refresh_hash) = 32", name="refresh_hash_is_sha256"),
     CheckConstraint("length(previous_refresh_hash) = 32", name="previous_refresh_hash_is_sha256"),
@@ -121,19 +122,7 @@ sessions = Table(
     CheckConstraint("(revoked_at IS NULL) = (revoke_reason IS NULL)", name="revoked_with_reason"),
     Index("sessions_by_user", "user_id", "created_at", "id"),
     Index("sessions_by_expiry", "expires_at"),
-    Column("stepped_up_at", BigInteger),
     postgresql_with={"fillfactor": 70},
-)
-
-revocations = Table(
-    "revocations",
-    metadata,
-    Column("revision", BigInteger, primary_key=True, autoincrement=False),
-    Column("subject", Text, nullable=False),
-    Column("subject_id", Text, nullable=False),
-    Column("issued_before_at", BigInteger),
-    Column("expires_at", BigInteger, nullable=False),
-    Index("revocations_by_expiry", "expires_at"),
 )
 
 # Wrong guesses are counted here, in `failures` and `blocked_until`, so that they outlive any cache.
@@ -159,6 +148,17 @@ recovery_codes = Table(
     Column("user_id", ID, ForeignKey("users.id"), primary_key=True),
     Column("code_hash", HASH, primary_key=True),
     CheckConstraint("length(code_hash) = 32", name="code_hash_is_sha256"),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("subject", Text, nullable=False),
+    Column("subject_id", Text, nullable=False),
+    Column("issued_before_at", BigInteger),
+    Column("expires_at", BigInteger, nullable=False),
+    Index("revocations_by_expiry", "expires_at"),
 )
 
 # One row. Its lock puts revocations in an order: whoever holds it commits before the next one gets a revision.

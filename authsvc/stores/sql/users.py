@@ -100,9 +100,9 @@ class UserStore:
             changed_at = max(order.revoked_at, before.password_changed_at + 1)
             values = {"user_id": user_id, "new_hash": password_hash, "changed_at": changed_at}
             await transaction.run(_SET_PASSWORD, values)
-            ended = await ending.end_all(transaction, user_id, order, keep_session_id)
             if replaces is None:
                 await forgive(transaction, user_id)
+            ended = await ending.end_all(transaction, user_id, order, keep_session_id)
             await record_in(transaction, order.audit)
             return await ending.log(transaction, ended, order)
 
