@@ -1,9 +1,11 @@
 """Owns how logs look: JSON lines in UTC, or readable lines on a terminal; and that no secret gets into one."""
 
+import json
 import logging
 import re
 import sys
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -12,6 +14,7 @@ import structlog
 _SECRET = re.compile(r"at[srcd]_[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
 _SECRET_NAMES = re.compile(r"password|authorization|cookie|secret|token$|client_key$|private", re.IGNORECASE)
 _MASK = "[removed]"
+_JSON = json.JSONEncoder(default=repr)  # made once: json.dumps makes one for each line
 
 
 def configure(level: str = "info", readable: bool = False, to: TextIO | None = None) -> None:
@@ -30,7 +33,7 @@ def configure(level: str = "info", readable: bool = False, to: TextIO | None = N
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=stream.isatty())
         if readable
-        else structlog.processors.JSONRenderer()
+        else structlog.processors.JSONRenderer(serializer=_as_json)
     )
     structlog.configure(
         processors=[*chain, renderer],
@@ -59,9 +62,18 @@ def _drop_texts(rendered: dict[str, Any]) -> None:
             _drop_texts(each)
 
 
+def _as_json(event: MutableMapping[str, Any], **_: Any) -> str:
+    return _JSON.encode(event)
+
+
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask what a secret's name or looks give away, however deep it sits."""
-    return {name: _MASK if _SECRET_NAMES.search(name) else _redacted(value) for name, value in event.items()}
+    return {name: _MASK if _names_secret(name) else _redacted(value) for name, value in event.items()}
+
+
+@lru_cache(maxsize=1024)
+def _names_secret(name: str) -> bool:
+    return _SECRET_NAMES.search(name) is not None
 
 
 def _redacted(value: Any) -> Any:

@@ -56,7 +56,7 @@ def _open_engine(database_url: str) -> AsyncEngine:
 
     from authsvc.stores.sql import postgresql  # asyncpg is installed only where it is used
 
-    return postgresql.open_engine(url, 1, _LIMITS)
+    return postgresql.open_engine(url, _LIMITS)
 
 
 def _create_file(url: URL) -> None:

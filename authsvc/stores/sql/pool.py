@@ -1,17 +1,34 @@
-"""Owns borrowing connections and what becomes of them afterwards. Leaves keeping them to SQLAlchemy's pool."""
+"""Owns borrowing connections and what becomes of them afterwards. Leaves making and keeping them to a `Keeper`."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
+from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from authsvc.stores.sql.failures import translated
 
 
+class Keeper(Protocol):
+    """Keeps so many connections and no more. Connections are the driver's own objects."""
+
+    async def take(self) -> Any:
+        """Return a connection that nobody else has, once there is one. Raises TimeoutError, or the driver's errors."""
+
+    def give_back(self, connection: Any) -> None:
+        """Keep a connection for the next one who asks."""
+
+    def forget(self, connection: Any) -> None:
+        """Let another connection be opened in place of this one."""
+
+    async def close(self) -> None:
+        """Close what is kept."""
+
+
 class Pool:
-    """The connections of one engine, as the driver's own objects.
+    """Lends connections.
 
     A connection is given back only if nothing happened or the server has plainly answered (`answers`). Otherwise, above
     all if the borrower was cancelled, nobody knows what is still on its way: it is closed, and another one opened when
@@ -20,11 +37,11 @@ class Pool:
 
     def __init__(
         self,
-        engine: AsyncEngine,
+        keeper: Keeper,
         close: Callable[[Any], Awaitable[None]],
         answers: tuple[type[Exception], ...] = (),
     ) -> None:
-        self._engine = engine
+        self._keeper = keeper
         self._close = close
         self._answers = answers
         self._closing: set[asyncio.Future[None]] = set()
@@ -33,18 +50,17 @@ class Pool:
     async def borrow(self) -> AsyncIterator[Any]:
         """Borrow a connection for the length of the block. Raises StoreUnavailable, RuleBroken."""
         with translated():
-            proxied = await self._engine.raw_connection()
-            connection = proxied.driver_connection
+            connection = await self._keeper.take()
             try:
                 yield connection
             except self._answers:
-                proxied.close()
+                self._keeper.give_back(connection)
                 raise
             except BaseException:
-                proxied.detach()
+                self._keeper.forget(connection)
                 self._discard(connection)
                 raise
-            proxied.close()
+            self._keeper.give_back(connection)
 
     def _discard(self, connection: object) -> None:
         closing = asyncio.ensure_future(self._close(connection))
@@ -54,4 +70,30 @@ class Pool:
     async def close(self) -> None:
         """Close every connection."""
         await asyncio.gather(*self._closing)
+        await self._keeper.close()
+
+
+class EngineKeeper:
+    """Has the pool of an SQLAlchemy engine keep connections."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._lent: dict[int, PoolProxiedConnection] = {}
+
+    async def take(self) -> Any:
+        """Return a connection of the engine's."""
+        proxied = await self._engine.raw_connection()
+        self._lent[id(proxied.driver_connection)] = proxied
+        return proxied.driver_connection
+
+    def give_back(self, connection: Any) -> None:
+        """Hand it back to the engine."""
+        self._lent.pop(id(connection)).close()
+
+    def forget(self, connection: Any) -> None:
+        """Have the engine forget it."""
+        self._lent.pop(id(connection)).detach()
+
+    async def close(self) -> None:
+        """Close the engine."""
         await self._engine.dispose()

@@ -1,18 +1,18 @@
 """Owns connections to PostgreSQL: how they are made, kept and borrowed. Leaves statements to the stores.
 
-SQLAlchemy keeps the pool, asyncpg talks. Borrowing and giving back costs no round trip: no ping (asyncpg knows when
-the server has closed a connection), and no ROLLBACK where no transaction was begun.
+asyncpg talks, a `Stack` keeps. Borrowing and giving back costs no round trip: no ping (asyncpg knows when the server
+has closed a connection), and no ROLLBACK where no transaction was begun.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
-from sqlalchemy import ClauseElement, Delete, Insert, Select, Update, event, select
+from sqlalchemy import ClauseElement, Delete, Insert, Select, Update, select
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from authsvc.core.clock import SECOND
@@ -23,13 +23,19 @@ from authsvc.stores.sql.compiled import NO_VALUES, Compiler, Values, compiler
 from authsvc.stores.sql.database import Database, Rows, Transaction
 from authsvc.stores.sql.limits import Limits
 from authsvc.stores.sql.pool import Pool
+from authsvc.stores.sql.stack import Stack
 
 _GOODBYE_S = 1
 
 
-def open_engine(url: URL, pool_size: int, limits: Limits) -> AsyncEngine:
-    """Make an engine whose pool opens at most `pool_size` connections, the most recently used first."""
+def open_engine(url: URL, limits: Limits) -> AsyncEngine:
+    """Make an engine of one connection, for migrations."""
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=_connector(url, limits), pool_size=1, hide_parameters=True
+    )
 
+
+def _connector(url: URL, limits: Limits) -> Callable[[], Awaitable[asyncpg.Connection]]:
     async def connect() -> asyncpg.Connection:
         return await asyncpg.connect(
             address.dsn(url),
@@ -38,18 +44,7 @@ def open_engine(url: URL, pool_size: int, limits: Limits) -> AsyncEngine:
             server_settings=_session_settings(limits),
         )
 
-    engine = create_async_engine(
-        "postgresql+asyncpg://",
-        async_creator=connect,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=limits.pool_ms / SECOND,
-        pool_use_lifo=True,
-        pool_reset_on_return=None,
-        hide_parameters=True,
-    )
-    event.listen(engine.sync_engine, "checkout", _refuse_closed)
-    return engine
+    return connect
 
 
 def _session_settings(limits: Limits) -> dict[str, str]:
@@ -64,12 +59,6 @@ def _session_settings(limits: Limits) -> dict[str, str]:
         "statement_timeout": str(2 * limits.command_ms),
         "idle_in_transaction_session_timeout": str(2 * limits.command_ms),
     }
-
-
-def _refuse_closed(dbapi_connection: Any, _record: object, _proxy: object) -> None:
-    """Have the pool replace a connection that the server has closed meanwhile."""
-    if dbapi_connection.driver_connection.is_closed():
-        raise DisconnectionError
 
 
 async def _close(connection: asyncpg.Connection) -> None:
@@ -110,9 +99,14 @@ class PostgresDatabase(Database):
     """A PostgreSQL database."""
 
     def __init__(self, url: URL, pool_size: int, reserved_size: int, limits: Limits) -> None:
-        engines = open_engine(url, pool_size, limits), open_engine(url, reserved_size, limits)
-        self._main, self._reserved = (Pool(engine, _close, (asyncpg.PostgresError,)) for engine in engines)
-        self._compile = compiler(engines[0].dialect)
+        connect = _connector(url, limits)
+
+        def pool(size: int) -> Pool:
+            kept = Stack(connect, _close, asyncpg.Connection.is_closed, size, limits.pool_ms)
+            return Pool(kept, _close, (asyncpg.PostgresError,))
+
+        self._main, self._reserved = pool(pool_size), pool(reserved_size)
+        self._compile = compiler(PGDialect_asyncpg())  # type: ignore[no-untyped-call]
 
     async def read(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:
         """Return the rows of one SELECT, as of the newest commit."""

@@ -20,7 +20,7 @@ from authsvc.stores.sql.audit_rows import INSERT_EVENT
 from authsvc.stores.sql.compiled import NO_VALUES, Compiler, Values, compiler
 from authsvc.stores.sql.database import Database, Rows, Transaction
 from authsvc.stores.sql.limits import Limits
-from authsvc.stores.sql.pool import Pool
+from authsvc.stores.sql.pool import EngineKeeper, Pool
 from authsvc.stores.sql.rows import event_values
 
 
@@ -104,8 +104,8 @@ class SqliteDatabase(Database):
 
     def __init__(self, url: URL, pool_size: int, limits: Limits) -> None:
         reader = open_reader(url, pool_size, limits)
-        self._readers = Pool(reader, _close)
-        self._writer = Pool(open_writer(url, limits), _close)
+        self._readers = Pool(EngineKeeper(reader), _close)
+        self._writer = Pool(EngineKeeper(open_writer(url, limits)), _close)
         self._compile = compiler(reader.dialect)
 
     async def read(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:
