@@ -19,7 +19,7 @@ from authsvc.core.model import Client, Device
 from authsvc.core.operation import Asked
 from authsvc.core.tokens import TokenMint
 from authsvc.outside import wall_clock
-from authsvc.rpc import requests
+from authsvc.rpc import client_requests
 from authsvc.rpc.convert import client_message
 from authsvc.settings import OfflineSettings
 from authsvc.stores.sql import SqlStores, open_stores
@@ -34,13 +34,7 @@ def create_client(request: CreateClientRequest) -> CreateClientResponse:
     """Register a client in the database of the settings. Raises CommandFailed."""
     settings = read(read_offline_settings)
     try:
-        new = NewClient(
-            request.client_id,
-            requests.plain("display_name", request.display_name),
-            requests.permissions(request.permissions),
-            request.audiences,
-            request.scopes,
-        )
+        new = client_requests.new_client(request)
         client, key = asyncio.run(_create_client(settings, new))
     except (Refusal, StoreUnavailable) as error:
         raise refusal.of_rule(error) from None

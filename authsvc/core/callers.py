@@ -7,8 +7,8 @@ all of them are held in memory and read anew when the log says that they changed
 import asyncio
 from dataclasses import dataclass, field
 
+from authsvc.core.client_contract import ClientStore
 from authsvc.core.clock import SECOND, Clock
-from authsvc.core.contracts import ClientStore
 from authsvc.core.errors import (
     CallerNotPermitted,
     CallerUnauthenticated,

@@ -1,15 +1,18 @@
-"""Owns administering clients and their keys. Leaves recognising a key to core.callers.
+"""Owns administering clients, their keys and certificate names. Leaves recognising a caller to core.callers.
 
 A key is shown once, when it is made; only its hash is stored.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from authsvc.core.callers import ClientRegistry
+from authsvc.core.certificate_names import checked_certificate_names
+from authsvc.core.client_contract import ClientStore
 from authsvc.core.clock import DAY, SECOND, Clock
-from authsvc.core.contracts import ClientStore, Hints
+from authsvc.core.contracts import Hints
 from authsvc.core.errors import ClientIdTaken, InvalidRequest, NotFound
 from authsvc.core.model import AuditEvent, Client, ClientKey, Permission
 from authsvc.core.operation import Asked
@@ -19,22 +22,25 @@ from authsvc.core.tokens import TokenMint
 
 OVERLAP_MAX = 30 * DAY
 DISPLAY_NAME_MAX_BYTES = 128
+PARTS = frozenset({"display_name", "permissions", "audiences", "scopes", "certificate_names"})
 _CLIENT_ID = re.compile(r"[a-z][a-z0-9-]{1,31}")
 
 
 @dataclass(frozen=True, slots=True)
 class NewClient:
-    """A client to register."""
+    """A client to register, or the new values of one that is. `with_key`: whether a key is made for it."""
 
     id: str
     display_name: str
     permissions: frozenset[Permission]
     audiences: Sequence[str]
     scopes: Sequence[str]
+    certificate_names: Sequence[str] = ()
+    with_key: bool = True
 
 
 class Clients:
-    """Registers, lists and revokes clients."""
+    """Registers, changes, lists and revokes clients."""
 
     def __init__(
         self, *, store: ClientStore, registry: ClientRegistry, hints: Hints, mint: TokenMint, clock: Clock
@@ -46,15 +52,42 @@ class Clients:
         self._clock = clock
 
     async def create(self, new: NewClient, asked: Asked) -> tuple[Client, str]:
-        """Register a client; return it and its key. Raises InvalidRequest, ClientIdTaken, StoreUnavailable."""
+        """Register a client; return it and its key, if it has one.
+
+        Raises InvalidRequest, ClientIdTaken, CertificateNameTaken, StoreUnavailable.
+        """
         now = self._clock()
-        client = _checked(new, now)
+        if not _CLIENT_ID.fullmatch(new.id):
+            raise InvalidRequest(
+                ("client_id", "must be 2 to 32 characters of a-z, 0-9 and -, starting with a letter")
+            )
+        client = _checked(Client(new.id, "", frozenset(), (), (), now), new, PARTS)
+        if not (new.with_key or client.certificate_names):
+            raise InvalidRequest(("certificate_names", "must name at least one for a client without a key"))
         key = self._mint.client_key()
-        stored = ClientKey(key.token_hash, client.id, now)
+        stored = ClientKey(key.token_hash, client.id, now) if new.with_key else None
         if not await self._store.create(client, stored, self._event("client.created", client.id, asked)):
             raise ClientIdTaken
         await self._changed()
-        return client, key.text
+        return client, key.text if new.with_key else ""
+
+    async def update(self, new: NewClient, parts: Collection[str], asked: Asked) -> Client:
+        """Replace these parts of a client's registration.
+
+        Raises InvalidRequest, NotFound, CertificateNameTaken, StoreUnavailable.
+        """
+        if not parts or not PARTS.issuperset(parts):
+            raise InvalidRequest(("update_mask", f"must name some of {', '.join(sorted(PARTS))}"))
+        while True:
+            before = await self._store.get(new.id)
+            if before is None or before.revoked_at is not None:
+                raise NotFound
+            after = replace(_checked(before, new, parts), updated_at=self._clock())
+            event = replace(self._event("client.updated", new.id, asked), reason=" ".join(sorted(set(parts))))
+            if await self._store.update(before, after, event):
+                break
+        await self._changed()
+        return after
 
     async def list(self, size: int, token: str) -> tuple[Sequence[Client], str]:
         """Return a page of clients by id, and the token of the next. Raises InvalidRequest, StoreUnavailable."""
@@ -95,18 +128,20 @@ class Clients:
         )
 
 
-def _checked(new: NewClient, now: int) -> Client:
-    if not _CLIENT_ID.fullmatch(new.id):
-        raise InvalidRequest(
-            ("client_id", "must be 2 to 32 characters of a-z, 0-9 and -, starting with a letter")
-        )
+def _checked(before: Client, new: NewClient, parts: Collection[str]) -> Client:
+    """Return the client with these parts replaced. Raises InvalidRequest."""
     if len(new.display_name.encode()) > DISPLAY_NAME_MAX_BYTES:
         raise InvalidRequest(("display_name", f"must be at most {DISPLAY_NAME_MAX_BYTES} bytes"))
-    if not new.permissions:
+    values: dict[str, Any] = {
+        "display_name": new.display_name,
+        "permissions": new.permissions,
+        "audiences": checked_names(new.audiences, "audiences"),
+        "scopes": checked_names(new.scopes, "scopes"),
+        "certificate_names": checked_certificate_names(new.certificate_names),
+    }
+    after = replace(before, **{part: values[part] for part in parts})
+    if not after.permissions:
         raise InvalidRequest(("permissions", "must name at least one"))
-    audiences = checked_names(new.audiences, "audiences")
-    if Permission.LOGIN in new.permissions and not audiences:
+    if Permission.LOGIN in after.permissions and not after.audiences:
         raise InvalidRequest(("audiences", "must name at least one for a client with `login`"))
-    return Client(
-        new.id, new.display_name, new.permissions, audiences, checked_names(new.scopes, "scopes"), now
-    )
+    return after

@@ -12,8 +12,6 @@ from typing import NamedTuple, Protocol
 
 from authsvc.core.model import (
     AuditEvent,
-    Client,
-    ClientKey,
     Device,
     LogPosition,
     RefreshState,
@@ -176,24 +174,11 @@ class UserStore(Protocol):
         """Enable. Idempotent. None if there is no such user."""
 
 
-class ClientStore(Protocol):
-    """Clients and their keys. Every change MUST increment the log's `registry` in the same transaction."""
-
-    async def create(self, client: Client, key: ClientKey | None, audit: AuditEvent) -> bool:
-        """Insert the client and its first key. False if the id is taken."""
-
-    async def list(self, limit: int, after_id: str) -> Sequence[Client]:
-        """Return clients by id, starting above `after_id`."""
-
-    async def list_all(self) -> tuple[Sequence[Client], Sequence[ClientKey]]:
-        """Return every client and every key, read at one moment."""
-
-    async def add_key(self, key: ClientKey, old_keys_expire_at: int, audit: AuditEvent) -> bool:
-        """Add a key; older keys end at the given time at the latest. False if there is no such active client."""
-
-    async def revoke(self, client_id: str, revoked_at: int, audit: AuditEvent) -> Client | None:
-        """Revoke the client and drop its keys. Idempotent. None if there is no such client."""
-
+    async def set_scopes(
+        self, user_id: str, scopes: Sequence[str], order: RevokeOrder
+    ) -> tuple[User, Revoked] | None:
+        """Replace the scopes. If that takes one away, MUST in the same transaction revoke all sessions and have
+        `password_changed_at` grow, so that no login under way begins a session with it. None if there is no such user."""
 
 class RevocationLog(Protocol):
     """The log of revocations: gap-free revisions in commit order."""

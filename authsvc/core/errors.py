@@ -18,11 +18,14 @@ class InvalidCredentials(Refusal):
 
 
 class CredentialsMissing(Refusal):
-    message = "The call needs `authorization` metadata: Bearer <client key, access token or session token>."
+    message = (
+        "The call needs `authorization` metadata: Bearer <client key, access token or session token>; or a client's "
+        "certificate, where those are asked for."
+    )
 
 
 class CallerUnauthenticated(Refusal):
-    message = "The `authorization` metadata names no active caller."
+    message = "The `authorization` metadata, or the certificate, names no active caller."
 
 
 class CallerNotPermitted(Refusal):
@@ -115,3 +118,7 @@ class NotFound(Refusal):
 
 class SigningKeysNotManaged(Refusal):
     message = "The signing keys are given by the settings of this deployment; change them there."
+class CertificateNameTaken(Refusal):
+    message = "Another active client has one of these certificate names."
+
+

@@ -89,7 +89,10 @@ class UserSecret:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """A registered caller. Empty `scopes` allow every scope of the user."""
+    """A registered caller. Empty `scopes` allow every scope of the user but core.grants.ADMIN_SCOPE.
+
+    `certificate_names`: names in certificates that stand for a key (core.certificate_names).
+    """
 
     id: str
     display_name: str
@@ -98,6 +101,8 @@ class Client:
     scopes: tuple[str, ...]
     created_at: int
     revoked_at: int | None = None
+    certificate_names: tuple[str, ...] = ()
+    updated_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,15 @@ class Users:
         await self._announcer.announce(revoked)
         return revoked
 
+    async def set_scopes(self, user_id: str, scopes: Sequence[str], asked: Asked) -> tuple[User, Revoked]:
+        """Replace the scopes; if that takes one away, end every session. Raises InvalidRequest, NotFound,
+        StoreUnavailable."""
+        checked = checked_names(scopes, "scopes")
+        order = self._order("user.scopes_changed", RevokeReason.ADMIN, user_id, asked)
+        user, revoked = _found(await self._store.set_scopes(user_id, checked, order))
+        await self._announcer.announce(revoked)
+        return user, revoked
+
     async def disable(self, user_id: str, asked: Asked) -> tuple[User, Revoked]:
         """Stop logins and end every session. Raises NotFound, StoreUnavailable."""
         order = self._order("user.disabled", RevokeReason.ACCOUNT_DISABLED, user_id, asked)

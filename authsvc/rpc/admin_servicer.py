@@ -1,8 +1,7 @@
 """Owns AdminService as methods of (request, call): translation, and nothing else. Leaves rules to the core."""
 
-from authsvc.core.clients import NewClient
 from authsvc.core.users import NewUser
-from authsvc.rpc import audit_requests, convert, requests
+from authsvc.rpc import audit_requests, client_requests, convert, requests
 from authsvc.rpc.call import Call
 from authsvc.rpc.services import Services
 from authsvc.v1 import admin_service_pb2 as pb
@@ -48,16 +47,21 @@ class AdminServicer:
         user = await self._users.enable(requests.named("user_id", request.user_id), call.asked)
         return pb.EnableUserResponse(user=convert.user_message(user))
 
-    async def CreateClient(self, request: pb.CreateClientRequest, call: Call) -> pb.CreateClientResponse:
-        new = NewClient(
-            request.client_id,
-            requests.plain("display_name", request.display_name),
-            requests.permissions(request.permissions),
-            request.audiences,
-            request.scopes,
+    async def SetScopes(self, request: pb.SetScopesRequest, call: Call) -> pb.SetScopesResponse:
+        user_id = requests.named("user_id", request.user_id)
+        user, revoked = await self._users.set_scopes(user_id, request.scopes, call.asked)
+        return pb.SetScopesResponse(
+            user=convert.user_message(user), revision=revoked.revision, revoked_count=len(revoked.entries)
         )
-        client, key = await self._clients.create(new, call.asked)
+
+    async def CreateClient(self, request: pb.CreateClientRequest, call: Call) -> pb.CreateClientResponse:
+        client, key = await self._clients.create(client_requests.new_client(request), call.asked)
         return pb.CreateClientResponse(client=convert.client_message(client), client_key=key)
+
+    async def UpdateClient(self, request: pb.UpdateClientRequest, call: Call) -> pb.UpdateClientResponse:
+        new = client_requests.changed_client(request)
+        client = await self._clients.update(new, request.update_mask.paths, call.asked)
+        return pb.UpdateClientResponse(client=convert.client_message(client))
 
     async def ListClients(self, request: pb.ListClientsRequest, call: Call) -> pb.ListClientsResponse:
         clients, following = await self._clients.list(request.page_size, request.page_token)

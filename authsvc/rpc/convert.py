@@ -237,6 +237,8 @@ def client_message(client: Client) -> resources.Client:
         scopes=client.scopes,
         create_time=timestamp(client.created_at),
         revoke_time=timestamp(client.revoked_at),
+        certificate_names=client.certificate_names,
+        update_time=timestamp(client.updated_at),
     )
 
 

@@ -41,6 +41,7 @@ TABLE: dict[type[Exception], tuple[grpc.StatusCode, "ErrorReason.ValueType"]] = 
     refusals.RevisionNotReached: (Code.UNAVAILABLE, ErrorReason.REVISION_NOT_REACHED),
     refusals.UsernameTaken: (Code.ALREADY_EXISTS, ErrorReason.USERNAME_TAKEN),
     refusals.ClientIdTaken: (Code.ALREADY_EXISTS, ErrorReason.CLIENT_ID_TAKEN),
+    refusals.CertificateNameTaken: (Code.ALREADY_EXISTS, ErrorReason.CERTIFICATE_NAME_TAKEN),
     refusals.NotFound: (Code.NOT_FOUND, ErrorReason.NOT_FOUND),
     refusals.SigningKeysNotManaged: (Code.FAILED_PRECONDITION, ErrorReason.SIGNING_KEYS_NOT_MANAGED),
     StoreUnavailable: (Code.UNAVAILABLE, ErrorReason.DEPENDENCY_UNAVAILABLE),

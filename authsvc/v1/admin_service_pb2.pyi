@@ -6,6 +6,7 @@ Administration: users, clients, signing keys, the audit log."""
 from authsvc.v1 import resources_pb2 as _resources_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -335,6 +336,110 @@ class EnableUserResponse(_message.Message):
 Global___EnableUserResponse: _TypeAlias = EnableUserResponse  # noqa: Y015
 
 @_typing.final
+class SetScopesRequest(_message.Message):
+    """SetScopesRequest carries the new scopes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    SCOPES_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Id of the user."""
+    @_builtins.property
+    def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All scopes the user may be granted from now on."""
+
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+        scopes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["scopes", b"scopes", "user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetScopesRequest: _TypeAlias = SetScopesRequest  # noqa: Y015
+
+@_typing.final
+class SetScopesResponse(_message.Message):
+    """SetScopesResponse acknowledges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    REVOKED_COUNT_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """Revision of the log that contains the end of the user's sessions; 0 if none ended."""
+    revoked_count: _builtins.int
+    """How many live sessions this call ended."""
+    @_builtins.property
+    def user(self) -> _resources_pb2.User:
+        """The user."""
+
+    def __init__(
+        self,
+        *,
+        user: _resources_pb2.User | None = ...,
+        revision: _builtins.int = ...,
+        revoked_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["user", b"user"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "revoked_count", b"revoked_count", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetScopesResponse: _TypeAlias = SetScopesResponse  # noqa: Y015
+
+@_typing.final
+class ResetSecondFactorRequest(_message.Message):
+    """ResetSecondFactorRequest names a user."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Id of the user."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetSecondFactorRequest: _TypeAlias = ResetSecondFactorRequest  # noqa: Y015
+
+@_typing.final
+class ResetSecondFactorResponse(_message.Message):
+    """ResetSecondFactorResponse acknowledges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HAD_SECOND_FACTOR_FIELD_NUMBER: _builtins.int
+    had_second_factor: _builtins.bool
+    """Whether there was a second factor."""
+    def __init__(
+        self,
+        *,
+        had_second_factor: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["had_second_factor", b"had_second_factor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResetSecondFactorResponse: _TypeAlias = ResetSecondFactorResponse  # noqa: Y015
+
+@_typing.final
 class CreateClientRequest(_message.Message):
     """CreateClientRequest describes the client to register."""
 
@@ -345,10 +450,14 @@ class CreateClientRequest(_message.Message):
     PERMISSIONS_FIELD_NUMBER: _builtins.int
     AUDIENCES_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_NAMES_FIELD_NUMBER: _builtins.int
+    WITHOUT_KEY_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     """Id of the client; see Client.id."""
     display_name: _builtins.str
     """Name for people, at most 128 bytes."""
+    without_key: _builtins.bool
+    """Whether to make no key, for a client that calls with a certificate alone."""
     @_builtins.property
     def permissions(self) -> _containers.RepeatedScalarFieldContainer[_resources_pb2.Permission.ValueType]:
         """What the client may ask."""
@@ -359,7 +468,11 @@ class CreateClientRequest(_message.Message):
 
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Scopes its logins may be granted. Empty allows every scope of the user."""
+        """Scopes its logins may be granted; see Client.scopes."""
+
+    @_builtins.property
+    def certificate_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names in certificates that the client may call with instead of a key; see Client.certificate_names."""
 
     def __init__(
         self,
@@ -369,10 +482,12 @@ class CreateClientRequest(_message.Message):
         permissions: _abc.Iterable[_resources_pb2.Permission.ValueType] | None = ...,
         audiences: _abc.Iterable[_builtins.str] | None = ...,
         scopes: _abc.Iterable[_builtins.str] | None = ...,
+        certificate_names: _abc.Iterable[_builtins.str] | None = ...,
+        without_key: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "client_id", b"client_id", "display_name", b"display_name", "permissions", b"permissions", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "certificate_names", b"certificate_names", "client_id", b"client_id", "display_name", b"display_name", "permissions", b"permissions", "scopes", b"scopes", "without_key", b"without_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -387,7 +502,7 @@ class CreateClientResponse(_message.Message):
     CLIENT_FIELD_NUMBER: _builtins.int
     CLIENT_KEY_FIELD_NUMBER: _builtins.int
     client_key: _builtins.str
-    """Its key. Shown this once; only a hash is stored."""
+    """Its key, unless there is none. Shown this once; only a hash is stored."""
     @_builtins.property
     def client(self) -> _resources_pb2.Client:
         """The client."""
@@ -459,6 +574,60 @@ class ListClientsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListClientsResponse: _TypeAlias = ListClientsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateClientRequest(_message.Message):
+    """UpdateClientRequest says what to replace by what."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def client(self) -> _resources_pb2.Client:
+        """The client, named by its `id`, with the new values."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """What to replace, at least one of `display_name`, `permissions`, `audiences`, `scopes`, `certificate_names`."""
+
+    def __init__(
+        self,
+        *,
+        client: _resources_pb2.Client | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateClientRequest: _TypeAlias = UpdateClientRequest  # noqa: Y015
+
+@_typing.final
+class UpdateClientResponse(_message.Message):
+    """UpdateClientResponse is the client as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLIENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def client(self) -> _resources_pb2.Client:
+        """The client."""
+
+    def __init__(
+        self,
+        *,
+        client: _resources_pb2.Client | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateClientResponse: _TypeAlias = UpdateClientResponse  # noqa: Y015
 
 @_typing.final
 class RotateClientKeyRequest(_message.Message):

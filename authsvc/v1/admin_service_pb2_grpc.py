@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class AdminServiceStub(object):
-    """AdminService is for callers with `admin`.
+    """AdminService is for administrators: clients with `admin`, and users whose session or access token has the scope
+    `authsvc.admin` (see docs/permissions.md). The audit log names the client, or the user.
     """
 
     def __init__(self, channel):
@@ -65,10 +66,25 @@ class AdminServiceStub(object):
                 request_serializer=authsvc_dot_v1_dot_admin__service__pb2.EnableUserRequest.SerializeToString,
                 response_deserializer=authsvc_dot_v1_dot_admin__service__pb2.EnableUserResponse.FromString,
                 _registered_method=True)
+        self.SetScopes = channel.unary_unary(
+                '/authsvc.v1.AdminService/SetScopes',
+                request_serializer=authsvc_dot_v1_dot_admin__service__pb2.SetScopesRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_admin__service__pb2.SetScopesResponse.FromString,
+                _registered_method=True)
+        self.ResetSecondFactor = channel.unary_unary(
+                '/authsvc.v1.AdminService/ResetSecondFactor',
+                request_serializer=authsvc_dot_v1_dot_admin__service__pb2.ResetSecondFactorRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_admin__service__pb2.ResetSecondFactorResponse.FromString,
+                _registered_method=True)
         self.CreateClient = channel.unary_unary(
                 '/authsvc.v1.AdminService/CreateClient',
                 request_serializer=authsvc_dot_v1_dot_admin__service__pb2.CreateClientRequest.SerializeToString,
                 response_deserializer=authsvc_dot_v1_dot_admin__service__pb2.CreateClientResponse.FromString,
+                _registered_method=True)
+        self.UpdateClient = channel.unary_unary(
+                '/authsvc.v1.AdminService/UpdateClient',
+                request_serializer=authsvc_dot_v1_dot_admin__service__pb2.UpdateClientRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_admin__service__pb2.UpdateClientResponse.FromString,
                 _registered_method=True)
         self.ListClients = channel.unary_unary(
                 '/authsvc.v1.AdminService/ListClients',
@@ -113,7 +129,8 @@ class AdminServiceStub(object):
 
 
 class AdminServiceServicer(object):
-    """AdminService is for callers with `admin`.
+    """AdminService is for administrators: clients with `admin`, and users whose session or access token has the scope
+    `authsvc.admin` (see docs/permissions.md). The audit log names the client, or the user.
     """
 
     def CreateUser(self, request, context):
@@ -158,8 +175,32 @@ class AdminServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetScopes(self, request, context):
+        """SetScopes replaces the scopes a user may be granted. If that takes one away, all of the user's sessions end.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResetSecondFactor(self, request, context):
+        """ResetSecondFactor ends a user's second factor and recovery codes, for who has lost both. The user then logs in with
+        the password alone. Sessions go on; end them with Revoke if a device is in wrong hands. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateClient(self, request, context):
-        """CreateClient registers a client and returns its key, once.
+        """CreateClient registers a client and returns its key, once. ALREADY_EXISTS (CLIENT_ID_TAKEN, CERTIFICATE_NAME_TAKEN).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateClient(self, request, context):
+        """UpdateClient replaces parts of a client's registration. What is taken away counts at once: its sessions go on, yet
+        nothing more is issued for an audience or with a scope that the client no longer has.
+        NOT_FOUND, ALREADY_EXISTS (CERTIFICATE_NAME_TAKEN).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,7 +221,7 @@ class AdminServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RevokeClient(self, request, context):
-        """RevokeClient ends a client's keys. Its sessions can no longer be refreshed. Idempotent.
+        """RevokeClient ends a client's keys and certificate names. Its sessions can no longer be refreshed. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -256,10 +297,25 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     request_deserializer=authsvc_dot_v1_dot_admin__service__pb2.EnableUserRequest.FromString,
                     response_serializer=authsvc_dot_v1_dot_admin__service__pb2.EnableUserResponse.SerializeToString,
             ),
+            'SetScopes': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetScopes,
+                    request_deserializer=authsvc_dot_v1_dot_admin__service__pb2.SetScopesRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_admin__service__pb2.SetScopesResponse.SerializeToString,
+            ),
+            'ResetSecondFactor': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResetSecondFactor,
+                    request_deserializer=authsvc_dot_v1_dot_admin__service__pb2.ResetSecondFactorRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_admin__service__pb2.ResetSecondFactorResponse.SerializeToString,
+            ),
             'CreateClient': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateClient,
                     request_deserializer=authsvc_dot_v1_dot_admin__service__pb2.CreateClientRequest.FromString,
                     response_serializer=authsvc_dot_v1_dot_admin__service__pb2.CreateClientResponse.SerializeToString,
+            ),
+            'UpdateClient': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateClient,
+                    request_deserializer=authsvc_dot_v1_dot_admin__service__pb2.UpdateClientRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_admin__service__pb2.UpdateClientResponse.SerializeToString,
             ),
             'ListClients': grpc.unary_unary_rpc_method_handler(
                     servicer.ListClients,
@@ -310,7 +366,8 @@ def add_AdminServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class AdminService(object):
-    """AdminService is for callers with `admin`.
+    """AdminService is for administrators: clients with `admin`, and users whose session or access token has the scope
+    `authsvc.admin` (see docs/permissions.md). The audit log names the client, or the user.
     """
 
     @staticmethod
@@ -476,6 +533,60 @@ class AdminService(object):
             _registered_method=True)
 
     @staticmethod
+    def SetScopes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AdminService/SetScopes',
+            authsvc_dot_v1_dot_admin__service__pb2.SetScopesRequest.SerializeToString,
+            authsvc_dot_v1_dot_admin__service__pb2.SetScopesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResetSecondFactor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AdminService/ResetSecondFactor',
+            authsvc_dot_v1_dot_admin__service__pb2.ResetSecondFactorRequest.SerializeToString,
+            authsvc_dot_v1_dot_admin__service__pb2.ResetSecondFactorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreateClient(request,
             target,
             options=(),
@@ -492,6 +603,33 @@ class AdminService(object):
             '/authsvc.v1.AdminService/CreateClient',
             authsvc_dot_v1_dot_admin__service__pb2.CreateClientRequest.SerializeToString,
             authsvc_dot_v1_dot_admin__service__pb2.CreateClientResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateClient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AdminService/UpdateClient',
+            authsvc_dot_v1_dot_admin__service__pb2.UpdateClientRequest.SerializeToString,
+            authsvc_dot_v1_dot_admin__service__pb2.UpdateClientResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class AdminServiceStub:
-    """AdminService is for callers with `admin`."""
+    """AdminService is for administrators: clients with `admin`, and users whose session or access token has the scope
+    `authsvc.admin` (see docs/permissions.md). The audit log names the client, or the user.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -45,14 +47,25 @@ class AdminServiceStub:
     """DisableUser stops logins and ends all of the user's sessions. Idempotent."""
     EnableUser: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.EnableUserRequest, _admin_service_pb2.EnableUserResponse]
     """EnableUser allows logins again. Ended sessions stay ended. Idempotent."""
+    SetScopes: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.SetScopesRequest, _admin_service_pb2.SetScopesResponse]
+    """SetScopes replaces the scopes a user may be granted. If that takes one away, all of the user's sessions end."""
+    ResetSecondFactor: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ResetSecondFactorRequest, _admin_service_pb2.ResetSecondFactorResponse]
+    """ResetSecondFactor ends a user's second factor and recovery codes, for who has lost both. The user then logs in with
+    the password alone. Sessions go on; end them with Revoke if a device is in wrong hands. Idempotent.
+    """
     CreateClient: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateClientRequest, _admin_service_pb2.CreateClientResponse]
-    """CreateClient registers a client and returns its key, once."""
+    """CreateClient registers a client and returns its key, once. ALREADY_EXISTS (CLIENT_ID_TAKEN, CERTIFICATE_NAME_TAKEN)."""
+    UpdateClient: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateClientRequest, _admin_service_pb2.UpdateClientResponse]
+    """UpdateClient replaces parts of a client's registration. What is taken away counts at once: its sessions go on, yet
+    nothing more is issued for an audience or with a scope that the client no longer has.
+    NOT_FOUND, ALREADY_EXISTS (CERTIFICATE_NAME_TAKEN).
+    """
     ListClients: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListClientsRequest, _admin_service_pb2.ListClientsResponse]
     """ListClients lists clients by id."""
     RotateClientKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RotateClientKeyRequest, _admin_service_pb2.RotateClientKeyResponse]
     """RotateClientKey returns a new key, once. The old one stays good for the overlap asked for."""
     RevokeClient: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeClientRequest, _admin_service_pb2.RevokeClientResponse]
-    """RevokeClient ends a client's keys. Its sessions can no longer be refreshed. Idempotent."""
+    """RevokeClient ends a client's keys and certificate names. Its sessions can no longer be refreshed. Idempotent."""
     ListSigningKeys: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListSigningKeysRequest, _admin_service_pb2.ListSigningKeysResponse]
     """ListSigningKeys lists signing keys in every state."""
     RotateSigningKey: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RotateSigningKeyRequest, _admin_service_pb2.RotateSigningKeyResponse]
@@ -70,7 +83,9 @@ class AdminServiceStub:
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
-    """AdminService is for callers with `admin`."""
+    """AdminService is for administrators: clients with `admin`, and users whose session or access token has the scope
+    `authsvc.admin` (see docs/permissions.md). The audit log names the client, or the user.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateUserRequest, _admin_service_pb2.CreateUserResponse]  # type: ignore[assignment]
@@ -85,14 +100,25 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """DisableUser stops logins and ends all of the user's sessions. Idempotent."""
     EnableUser: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EnableUserRequest, _admin_service_pb2.EnableUserResponse]  # type: ignore[assignment]
     """EnableUser allows logins again. Ended sessions stay ended. Idempotent."""
+    SetScopes: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.SetScopesRequest, _admin_service_pb2.SetScopesResponse]  # type: ignore[assignment]
+    """SetScopes replaces the scopes a user may be granted. If that takes one away, all of the user's sessions end."""
+    ResetSecondFactor: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ResetSecondFactorRequest, _admin_service_pb2.ResetSecondFactorResponse]  # type: ignore[assignment]
+    """ResetSecondFactor ends a user's second factor and recovery codes, for who has lost both. The user then logs in with
+    the password alone. Sessions go on; end them with Revoke if a device is in wrong hands. Idempotent.
+    """
     CreateClient: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateClientRequest, _admin_service_pb2.CreateClientResponse]  # type: ignore[assignment]
-    """CreateClient registers a client and returns its key, once."""
+    """CreateClient registers a client and returns its key, once. ALREADY_EXISTS (CLIENT_ID_TAKEN, CERTIFICATE_NAME_TAKEN)."""
+    UpdateClient: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.UpdateClientRequest, _admin_service_pb2.UpdateClientResponse]  # type: ignore[assignment]
+    """UpdateClient replaces parts of a client's registration. What is taken away counts at once: its sessions go on, yet
+    nothing more is issued for an audience or with a scope that the client no longer has.
+    NOT_FOUND, ALREADY_EXISTS (CERTIFICATE_NAME_TAKEN).
+    """
     ListClients: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListClientsRequest, _admin_service_pb2.ListClientsResponse]  # type: ignore[assignment]
     """ListClients lists clients by id."""
     RotateClientKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RotateClientKeyRequest, _admin_service_pb2.RotateClientKeyResponse]  # type: ignore[assignment]
     """RotateClientKey returns a new key, once. The old one stays good for the overlap asked for."""
     RevokeClient: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RevokeClientRequest, _admin_service_pb2.RevokeClientResponse]  # type: ignore[assignment]
-    """RevokeClient ends a client's keys. Its sessions can no longer be refreshed. Idempotent."""
+    """RevokeClient ends a client's keys and certificate names. Its sessions can no longer be refreshed. Idempotent."""
     ListSigningKeys: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListSigningKeysRequest, _admin_service_pb2.ListSigningKeysResponse]  # type: ignore[assignment]
     """ListSigningKeys lists signing keys in every state."""
     RotateSigningKey: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RotateSigningKeyRequest, _admin_service_pb2.RotateSigningKeyResponse]  # type: ignore[assignment]
@@ -109,7 +135,9 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """ExplainToken tells why a token is refused."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
-    """AdminService is for callers with `admin`."""
+    """AdminService is for administrators: clients with `admin`, and users whose session or access token has the scope
+    `authsvc.admin` (see docs/permissions.md). The audit log names the client, or the user.
+    """
 
     @_abc_1.abstractmethod
     def CreateUser(
@@ -160,12 +188,41 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """EnableUser allows logins again. Ended sessions stay ended. Idempotent."""
 
     @_abc_1.abstractmethod
+    def SetScopes(
+        self,
+        request: _admin_service_pb2.SetScopesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.SetScopesResponse, _abc.Awaitable[_admin_service_pb2.SetScopesResponse]]:
+        """SetScopes replaces the scopes a user may be granted. If that takes one away, all of the user's sessions end."""
+
+    @_abc_1.abstractmethod
+    def ResetSecondFactor(
+        self,
+        request: _admin_service_pb2.ResetSecondFactorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ResetSecondFactorResponse, _abc.Awaitable[_admin_service_pb2.ResetSecondFactorResponse]]:
+        """ResetSecondFactor ends a user's second factor and recovery codes, for who has lost both. The user then logs in with
+        the password alone. Sessions go on; end them with Revoke if a device is in wrong hands. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
     def CreateClient(
         self,
         request: _admin_service_pb2.CreateClientRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.CreateClientResponse, _abc.Awaitable[_admin_service_pb2.CreateClientResponse]]:
-        """CreateClient registers a client and returns its key, once."""
+        """CreateClient registers a client and returns its key, once. ALREADY_EXISTS (CLIENT_ID_TAKEN, CERTIFICATE_NAME_TAKEN)."""
+
+    @_abc_1.abstractmethod
+    def UpdateClient(
+        self,
+        request: _admin_service_pb2.UpdateClientRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.UpdateClientResponse, _abc.Awaitable[_admin_service_pb2.UpdateClientResponse]]:
+        """UpdateClient replaces parts of a client's registration. What is taken away counts at once: its sessions go on, yet
+        nothing more is issued for an audience or with a scope that the client no longer has.
+        NOT_FOUND, ALREADY_EXISTS (CERTIFICATE_NAME_TAKEN).
+        """
 
     @_abc_1.abstractmethod
     def ListClients(
@@ -189,7 +246,7 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.RevokeClientRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.RevokeClientResponse, _abc.Awaitable[_admin_service_pb2.RevokeClientResponse]]:
-        """RevokeClient ends a client's keys. Its sessions can no longer be refreshed. Idempotent."""
+        """RevokeClient ends a client's keys and certificate names. Its sessions can no longer be refreshed. Idempotent."""
 
     @_abc_1.abstractmethod
     def ListSigningKeys(

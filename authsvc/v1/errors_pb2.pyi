@@ -33,9 +33,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     The same answer, after the same work, for an unknown user, a wrong password and a disabled account.
     """
     CREDENTIALS_MISSING: _ErrorReason.ValueType  # 2
-    """UNAUTHENTICATED: the call needs a caller and no `authorization` metadata was sent."""
+    """UNAUTHENTICATED: the call needs a caller, and neither `authorization` metadata nor a client certificate was sent."""
     CALLER_UNAUTHENTICATED: _ErrorReason.ValueType  # 3
-    """UNAUTHENTICATED: `authorization` metadata was sent but names no active caller."""
+    """UNAUTHENTICATED: `authorization` metadata or a client certificate was sent but names no active caller."""
     CALLER_NOT_PERMITTED: _ErrorReason.ValueType  # 4
     """PERMISSION_DENIED: the caller is known and may not do this."""
     ACCESS_TOKEN_EXPIRED: _ErrorReason.ValueType  # 5
@@ -78,6 +78,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNIMPLEMENTED: this version of the server does not answer this method yet."""
     SIGNING_KEYS_NOT_MANAGED: _ErrorReason.ValueType  # 24
     """FAILED_PRECONDITION: signing keys are given by the deployment's settings, and are changed there."""
+    CERTIFICATE_NAME_TAKEN: _ErrorReason.ValueType  # 25
+    """ALREADY_EXISTS: another active client has this certificate name."""
+    INVALID_ONE_TIME_CODE: _ErrorReason.ValueType  # 26
+    """UNAUTHENTICATED: the TOTP code or recovery code is wrong, or has been used."""
+    CHALLENGE_NOT_ACTIVE: _ErrorReason.ValueType  # 27
+    """UNAUTHENTICATED: the challenge is unknown, too old, used, or another client's, or the password was changed meanwhile."""
+    SECOND_FACTOR_NOT_ENROLLED: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION: the user has no second factor in force, or none that waits to be confirmed."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the closed list of reasons a call can be refused for."""
@@ -89,9 +97,9 @@ INVALID_CREDENTIALS: ErrorReason.ValueType  # 1
 The same answer, after the same work, for an unknown user, a wrong password and a disabled account.
 """
 CREDENTIALS_MISSING: ErrorReason.ValueType  # 2
-"""UNAUTHENTICATED: the call needs a caller and no `authorization` metadata was sent."""
+"""UNAUTHENTICATED: the call needs a caller, and neither `authorization` metadata nor a client certificate was sent."""
 CALLER_UNAUTHENTICATED: ErrorReason.ValueType  # 3
-"""UNAUTHENTICATED: `authorization` metadata was sent but names no active caller."""
+"""UNAUTHENTICATED: `authorization` metadata or a client certificate was sent but names no active caller."""
 CALLER_NOT_PERMITTED: ErrorReason.ValueType  # 4
 """PERMISSION_DENIED: the caller is known and may not do this."""
 ACCESS_TOKEN_EXPIRED: ErrorReason.ValueType  # 5
@@ -134,4 +142,12 @@ NOT_IMPLEMENTED: ErrorReason.ValueType  # 23
 """UNIMPLEMENTED: this version of the server does not answer this method yet."""
 SIGNING_KEYS_NOT_MANAGED: ErrorReason.ValueType  # 24
 """FAILED_PRECONDITION: signing keys are given by the deployment's settings, and are changed there."""
+CERTIFICATE_NAME_TAKEN: ErrorReason.ValueType  # 25
+"""ALREADY_EXISTS: another active client has this certificate name."""
+INVALID_ONE_TIME_CODE: ErrorReason.ValueType  # 26
+"""UNAUTHENTICATED: the TOTP code or recovery code is wrong, or has been used."""
+CHALLENGE_NOT_ACTIVE: ErrorReason.ValueType  # 27
+"""UNAUTHENTICATED: the challenge is unknown, too old, used, or another client's, or the password was changed meanwhile."""
+SECOND_FACTOR_NOT_ENROLLED: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION: the user has no second factor in force, or none that waits to be confirmed."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -141,7 +141,7 @@ class _PermissionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Permission
     PERMISSION_INTROSPECT: _Permission.ValueType  # 2
     """Ask about sessions and tokens, exchange sessions, watch revocations."""
     PERMISSION_ADMIN: _Permission.ValueType  # 3
-    """Everything in AdminService, and other users' sessions."""
+    """Everything in AdminService, and other users' sessions. A user has it by the scope `authsvc.admin`."""
 
 class Permission(_Permission, metaclass=_PermissionEnumTypeWrapper):
     """Permission is what a client may ask of authsvc."""
@@ -153,7 +153,7 @@ PERMISSION_LOGIN: Permission.ValueType  # 1
 PERMISSION_INTROSPECT: Permission.ValueType  # 2
 """Ask about sessions and tokens, exchange sessions, watch revocations."""
 PERMISSION_ADMIN: Permission.ValueType  # 3
-"""Everything in AdminService, and other users' sessions."""
+"""Everything in AdminService, and other users' sessions. A user has it by the scope `authsvc.admin`."""
 Global___Permission: _TypeAlias = Permission  # noqa: Y015
 
 @_typing.final
@@ -178,6 +178,8 @@ class Session(_message.Message):
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_REASON_FIELD_NUMBER: _builtins.int
     AUDIENCES_FIELD_NUMBER: _builtins.int
+    AUTH_TIME_FIELD_NUMBER: _builtins.int
+    ACR_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id of the session (`sid` in access tokens), a UUID."""
     user_id: _builtins.str
@@ -190,17 +192,19 @@ class Session(_message.Message):
     """Whether this is the session of the caller (ListSessions only)."""
     revoke_reason: Global___RevokeReason.ValueType
     """Why the session was revoked."""
+    acr: _builtins.str
+    """How far that is to be trusted (`acr` in access tokens): `aal1` one factor, `aal2` two (docs/second-factor.md)."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Scopes granted at login. Access tokens carry these or fewer."""
 
     @_builtins.property
     def amr(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """How the user proved who they are (RFC 8176), such as `pwd`."""
+        """How the user proved who they are (RFC 8176): `pwd`, and with a second factor `otp` and `mfa`."""
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
-        """When the login took place (`auth_time` in access tokens)."""
+        """When the login took place."""
 
     @_builtins.property
     def last_seen_time(self) -> _timestamp_pb2.Timestamp:
@@ -230,6 +234,10 @@ class Session(_message.Message):
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Audiences that access tokens of this session may be minted for."""
 
+    @_builtins.property
+    def auth_time(self) -> _timestamp_pb2.Timestamp:
+        """When the user last proved who they are (`auth_time` in access tokens): at login, or by StepUp."""
+
     def __init__(
         self,
         *,
@@ -249,10 +257,12 @@ class Session(_message.Message):
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_reason: Global___RevokeReason.ValueType = ...,
         audiences: _abc.Iterable[_builtins.str] | None = ...,
+        auth_time: _timestamp_pb2.Timestamp | None = ...,
+        acr: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "device", b"device", "last_seen_time", b"last_seen_time", "refresh_expire_time", b"refresh_expire_time", "revoke_time", b"revoke_time", "session_expire_time", b"session_expire_time", "session_idle_expire_time", b"session_idle_expire_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["auth_time", b"auth_time", "create_time", b"create_time", "device", b"device", "last_seen_time", b"last_seen_time", "refresh_expire_time", b"refresh_expire_time", "revoke_time", b"revoke_time", "session_expire_time", b"session_expire_time", "session_idle_expire_time", b"session_idle_expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amr", b"amr", "audiences", b"audiences", "client_id", b"client_id", "create_time", b"create_time", "current", b"current", "device", b"device", "id", b"id", "last_seen_time", b"last_seen_time", "refresh_expire_time", b"refresh_expire_time", "revoke_reason", b"revoke_reason", "revoke_time", b"revoke_time", "scopes", b"scopes", "session_expire_time", b"session_expire_time", "session_idle_expire_time", b"session_idle_expire_time", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acr", b"acr", "amr", b"amr", "audiences", b"audiences", "auth_time", b"auth_time", "client_id", b"client_id", "create_time", b"create_time", "current", b"current", "device", b"device", "id", b"id", "last_seen_time", b"last_seen_time", "refresh_expire_time", b"refresh_expire_time", "revoke_reason", b"revoke_reason", "revoke_time", b"revoke_time", "scopes", b"scopes", "session_expire_time", b"session_expire_time", "session_idle_expire_time", b"session_idle_expire_time", "user_id", b"user_id", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -553,6 +563,8 @@ class Client(_message.Message):
     SCOPES_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_NAMES_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Id: 2 to 32 characters of `a-z`, `0-9` and `-`, starting with a letter. `client_id` in access tokens."""
     display_name: _builtins.str
@@ -563,11 +575,13 @@ class Client(_message.Message):
 
     @_builtins.property
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Audiences its access tokens may be minted for."""
+        """Audiences that access tokens it gets may be for, at login, by refreshing, and in exchange for any session token."""
 
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Scopes its logins may be granted. Empty allows every scope of the user."""
+        """Scopes that sessions and access tokens it gets may have. Empty allows every scope of the user but `authsvc.admin`,
+        which must be named.
+        """
 
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
@@ -576,6 +590,16 @@ class Client(_message.Message):
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp:
         """When the client was revoked. Unset while it is active."""
+
+    @_builtins.property
+    def certificate_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names in certificates that the client may call with instead of a key: URI names such as `spiffe://shop/orders`, and
+        DNS names, compared as they are, without wildcards. No other active client has any of them.
+        """
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp:
+        """When the registration was last changed. Unset if it never was."""
 
     def __init__(
         self,
@@ -587,10 +611,12 @@ class Client(_message.Message):
         scopes: _abc.Iterable[_builtins.str] | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         revoke_time: _timestamp_pb2.Timestamp | None = ...,
+        certificate_names: _abc.Iterable[_builtins.str] | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "revoke_time", b"revoke_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "revoke_time", b"revoke_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "create_time", b"create_time", "display_name", b"display_name", "id", b"id", "permissions", b"permissions", "revoke_time", b"revoke_time", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "certificate_names", b"certificate_names", "create_time", b"create_time", "display_name", b"display_name", "id", b"id", "permissions", b"permissions", "revoke_time", b"revoke_time", "scopes", b"scopes", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

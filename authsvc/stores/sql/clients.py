@@ -1,4 +1,4 @@
-"""Owns clients and their keys. Leaves who may do what to `core.callers`.
+"""Owns clients, their keys and certificate names. Leaves who may do what to `core.callers`.
 
 Each change increments the log's `registry`, by which other instances learn that theirs is out of date.
 """
@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from sqlalchemy import bindparam, delete, or_, select, update
 
+from authsvc.core.errors import CertificateNameTaken
 from authsvc.core.model import AuditEvent, Client, ClientKey
 from authsvc.stores.sql.audit import record_in
 from authsvc.stores.sql.compiled import insert_whole
@@ -23,7 +24,7 @@ from authsvc.stores.sql.rows import (
     client_values,
     storable,
 )
-from authsvc.stores.sql.schema import client_keys, clients
+from authsvc.stores.sql.schema import client_certificate_names, client_keys, clients
 
 _WIDTH = len(CLIENT_COLUMNS)
 
@@ -50,28 +51,75 @@ _END_KEYS = (
     )
     .values(expires_at=bindparam("end_at"))
 )
+_UPDATE = (
+    update(clients)
+    .where(clients.c.id == bindparam("client_id"))
+    .values(
+        {
+            name: bindparam(f"new_{name}")
+            for name in (
+                "display_name",
+                "permissions",
+                "audiences",
+                "scopes",
+                "certificate_names",
+                "updated_at",
+            )
+        }
+    )
+)
+_NAMES_TAKEN = select(client_certificate_names.c.name).where(
+    client_certificate_names.c.name == bindparam("name")
+)
+_INSERT_NAME = insert_whole(client_certificate_names)
+_DROP_NAMES = delete(client_certificate_names).where(
+    client_certificate_names.c.client_id == bindparam("owner_id")
+)
 _DROP_KEYS = delete(client_keys).where(client_keys.c.client_id == bindparam("owner_id"))
 _REVOKE = update(clients).where(clients.c.id == bindparam("client_id")).values(revoked_at=bindparam("at"))
 
 
 class ClientStore:
-    """core.contracts.ClientStore."""
+    """core.client_contract.ClientStore."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def create(self, client: Client, key: ClientKey | None, audit: AuditEvent) -> bool:
-        """Insert the client and its first key. False if the id is taken."""
+        """Insert the client and its first key. False if the id is taken. Raises CertificateNameTaken."""
         try:
             async with self._database.write() as transaction:
                 await transaction.run(_INSERT, client_values(client))
+                await _take_names(transaction, client)
                 if key is not None:
                     await transaction.run(_INSERT_KEY, client_key_values(key))
                 await _finish(transaction, audit)
         except RuleBroken:
-            if not await self._database.read(_BY_ID, {"id": client.id}):
-                raise
-            return False
+            if await self.get(client.id) is not None:
+                return False
+            await self._refuse_taken(client)
+            raise
+        return True
+
+    async def get(self, client_id: str) -> Client | None:
+        """Return the client, active or revoked."""
+        rows = await self._database.read(_BY_ID, {"id": storable(client_id)})
+        return client(rows[0]) if rows else None
+
+    async def update(self, before: Client, after: Client, audit: AuditEvent) -> bool:
+        """Replace an active client's registration. False if it is no longer `before`. Raises CertificateNameTaken."""
+        try:
+            async with self._database.write() as transaction:
+                if await _lock(transaction, before.id) != before or before.revoked_at is not None:
+                    return False
+                values = {f"new_{name}": value for name, value in client_values(after).items()}
+                await transaction.run(_UPDATE, {"client_id": before.id, **values})
+                await transaction.run(_DROP_NAMES, {"owner_id": before.id})
+                await _take_names(transaction, after)
+                await _finish(transaction, audit)
+        except RuleBroken:
+            await self._refuse_taken(after)
+            raise
         return True
 
     async def list(self, limit: int, after_id: str) -> Sequence[Client]:
@@ -98,15 +146,27 @@ class ClientStore:
         return True
 
     async def revoke(self, client_id: str, revoked_at: int, audit: AuditEvent) -> Client | None:
-        """Revoke the client and drop its keys. None if there is no such client."""
+        """Revoke the client, drop its keys, and free its certificate names. None if there is no such client."""
         async with self._database.write(reserved=True) as transaction:
             before = await _lock(transaction, client_id)
             if before is None or before.revoked_at is not None:
                 return before
             await transaction.run(_REVOKE, {"client_id": client_id, "at": revoked_at})
             await transaction.run(_DROP_KEYS, {"owner_id": client_id})
+            await transaction.run(_DROP_NAMES, {"owner_id": client_id})
             await _finish(transaction, audit)
             return replace(before, revoked_at=revoked_at)
+
+    async def _refuse_taken(self, client: Client) -> None:
+        """Raises CertificateNameTaken if that is why a change of this client has failed."""
+        for name in client.certificate_names:
+            if await self._database.read(_NAMES_TAKEN, {"name": name}):
+                raise CertificateNameTaken
+
+
+async def _take_names(transaction: Transaction, client: Client) -> None:
+    rows = [{"name": name, "client_id": client.id} for name in client.certificate_names]
+    await transaction.run_many(_INSERT_NAME, rows)
 
 
 async def _lock(transaction: Transaction, client_id: str) -> Client | None:

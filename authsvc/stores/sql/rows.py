@@ -90,7 +90,9 @@ CLIENT_COLUMNS: Columns = tuple(schema.clients.c)
 def client(row: Sequence[Any]) -> Client:
     """Read a row that begins with CLIENT_COLUMNS."""
     permissions = frozenset(Permission(word) for word in split(row[2]))
-    return Client(row[0], row[1], permissions, split(row[3]), split(row[4]), row[5], row[6])
+    return Client(
+        row[0], row[1], permissions, split(row[3]), split(row[4]), row[5], row[6], split(row[7]), row[8]
+    )
 
 
 def client_values(client: Client) -> dict[str, Any]:
@@ -103,6 +105,8 @@ def client_values(client: Client) -> dict[str, Any]:
         "scopes": join(client.scopes),
         "created_at": client.created_at,
         "revoked_at": client.revoked_at,
+        "certificate_names": join(client.certificate_names),
+        "updated_at": client.updated_at,
     }
 
 

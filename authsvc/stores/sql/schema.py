@@ -62,6 +62,17 @@ clients = Table(
     Column("scopes", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("certificate_names", Text, nullable=False, server_default=""),
+    Column("updated_at", BigInteger),
+)
+
+# The names of active clients, for no two to have the same one.
+client_certificate_names = Table(
+    "client_certificate_names",
+    metadata,
+    Column("name", BYTEWISE_TEXT, primary_key=True),
+    Column("client_id", BYTEWISE_TEXT, ForeignKey("clients.id"), nullable=False),
+    Index("client_certificate_names_by_client", "client_id"),
 )
 
 client_keys = Table(

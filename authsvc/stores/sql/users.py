@@ -15,7 +15,7 @@ from authsvc.stores.sql.audit import record_in
 from authsvc.stores.sql.compiled import insert_whole
 from authsvc.stores.sql.database import Database, Transaction
 from authsvc.stores.sql.failures import RuleBroken
-from authsvc.stores.sql.rows import USER_COLUMNS, is_id, storable, user, user_values
+from authsvc.stores.sql.rows import USER_COLUMNS, is_id, join, storable, user, user_values
 from authsvc.stores.sql.schema import users
 from authsvc.stores.sql.second_factors import forgive
 
@@ -34,6 +34,7 @@ _LIST = (
 )
 _SET = update(users).where(_row.id == bindparam("user_id"))
 _SET_PASSWORD = _SET.values(password_hash=bindparam("new_hash"), password_changed_at=bindparam("changed_at"))
+_SET_SCOPES = _SET.values(scopes=bindparam("new_scopes"), password_changed_at=bindparam("changed_at"))
 _SET_DISABLED = _SET.values(disabled_at=bindparam("disabled_at"))
 _REHASH = _SET.where(_row.password_hash == bindparam("old_hash")).values(password_hash=bindparam("new_hash"))
 
@@ -105,6 +106,24 @@ class UserStore:
             ended = await ending.end_all(transaction, user_id, order, keep_session_id)
             await record_in(transaction, order.audit)
             return await ending.log(transaction, ended, order)
+
+    async def set_scopes(
+        self, user_id: str, scopes: Sequence[str], order: RevokeOrder
+    ) -> tuple[User, Revoked] | None:
+        """Replace the scopes, and revoke all sessions if that takes one away. None if there is no such user."""
+        async with self._database.write(reserved=True) as transaction:
+            before = await _lock(transaction, user_id)
+            if before is None:
+                return None
+            narrows = not set(before.scopes) <= set(scopes)
+            # A login under way read the old scopes, and begins no session once this has moved: `sessions.create`.
+            changed_at = before.password_changed_at + narrows
+            after = replace(before, scopes=tuple(scopes), password_changed_at=changed_at)
+            values = {"user_id": user_id, "new_scopes": join(after.scopes), "changed_at": changed_at}
+            await transaction.run(_SET_SCOPES, values)
+            ended = await ending.end_all(transaction, user_id, order) if narrows else []
+            await record_in(transaction, order.audit)
+            return after, await ending.log(transaction, ended, order)
 
     async def disable(self, user_id: str, order: RevokeOrder) -> tuple[User, Revoked] | None:
         """Disable and revoke all sessions in one transaction. None if there is no such user."""
