@@ -165,7 +165,9 @@ class App:
 
     def _build_server(self, services: Services) -> grpc.aio.Server:
         options = {**dict(transport.OPTIONS), "grpc.so_reuseport": int(self._shares_port)}
-        server = grpc.aio.server(options=tuple(options.items()))
+        server = grpc.aio.server(
+            options=tuple(options.items()), maximum_concurrent_rpcs=transport.HELD_AT_ONCE
+        )
         errors = interceptors.Errors(Statuses(urlsplit(self.settings.issuer).hostname or ""))
         servicers = {
             "authsvc.v1.AuthService": AuthServicer(services),

@@ -11,12 +11,13 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2 as pb
 
+from authsvc.core.errors import InvalidRequest
+from authsvc.rpc.receiving import Context, receive
+
 SERVICE = "grpc.health.v1.Health"
 SERVING = pb.HealthCheckResponse.SERVING
 NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
 _UNKNOWN = pb.HealthCheckResponse.SERVICE_UNKNOWN
-
-Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Health:
@@ -66,12 +67,15 @@ class Health:
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register with the server."""
-        request, response = pb.HealthCheckRequest.FromString, pb.HealthCheckResponse.SerializeToString
+        response = pb.HealthCheckResponse.SerializeToString
+        check = _received(self.Check, pb.HealthCheckRequest)
+        watch = _received_of_stream(self.Watch, pb.HealthCheckRequest)
+        list_ = _received(self.List, pb.HealthListRequest)
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "Check": grpc.unary_unary_rpc_method_handler(self.Check, request, response),
-            "Watch": grpc.unary_stream_rpc_method_handler(self.Watch, request, response),
-            "List": grpc.unary_unary_rpc_method_handler(
-                self.List, pb.HealthListRequest.FromString, pb.HealthListResponse.SerializeToString
+            "Check": grpc.stream_unary_rpc_method_handler(check, None, response),
+            "Watch": grpc.stream_stream_rpc_method_handler(watch, None, response),
+            "List": grpc.stream_unary_rpc_method_handler(
+                list_, None, pb.HealthListResponse.SerializeToString
             ),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
@@ -82,3 +86,25 @@ class Health:
     def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+def _received(handler: Any, kind: Any) -> Any:
+    async def received(_requests: Any, context: Context) -> Any:
+        return await handler(await _request(context, kind), context)
+
+    return received
+
+
+def _received_of_stream(handler: Any, kind: Any) -> Any:
+    async def received(_requests: Any, context: Context) -> AsyncIterator[Any]:
+        async for response in handler(await _request(context, kind), context):
+            yield response
+
+    return received
+
+
+async def _request(context: Context, kind: Any) -> Any:
+    try:
+        return await receive(context, kind.FromString)
+    except InvalidRequest as error:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
