@@ -96,6 +96,10 @@ class Overloaded(Refusal):
         self.retry_ms = retry_ms
 
 
+class Stopping(Refusal):
+    message = "The instance is stopping. Ask again; another one will answer."
+
+
 class ViewTooOld(Refusal):
     message = "The instance has not heard of revocations for too long to answer."
 

@@ -37,6 +37,7 @@ TABLE: dict[type[Exception], tuple[grpc.StatusCode, "ErrorReason.ValueType"]] = 
     refusals.PasswordTooWeak: (Code.INVALID_ARGUMENT, ErrorReason.PASSWORD_TOO_WEAK),
     refusals.TooManyAttempts: (Code.RESOURCE_EXHAUSTED, ErrorReason.RATE_LIMITED),
     refusals.Overloaded: (Code.RESOURCE_EXHAUSTED, ErrorReason.OVERLOADED),
+    refusals.Stopping: (Code.UNAVAILABLE, ErrorReason.STOPPING),
     refusals.ViewTooOld: (Code.UNAVAILABLE, ErrorReason.VIEW_TOO_OLD),
     refusals.RevisionNotReached: (Code.UNAVAILABLE, ErrorReason.REVISION_NOT_REACHED),
     refusals.UsernameTaken: (Code.ALREADY_EXISTS, ErrorReason.USERNAME_TAKEN),
@@ -108,6 +109,8 @@ def _extra_details(error: Exception) -> list[Message]:
         return [_bad_request([("password", error.rule)])]
     if isinstance(error, refusals.TooManyAttempts | refusals.Overloaded):
         return [_retry_info(error.retry_ms)]
+    if isinstance(error, refusals.Stopping):
+        return [_retry_info(0)]
     if TABLE[type(error)][0] is Code.UNAVAILABLE:
         return [_retry_info(_RETRY_MS)]
     return []

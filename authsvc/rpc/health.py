@@ -1,4 +1,8 @@
-"""Owns grpc.health.v1: whether the server, and each of its services, takes calls. Leaves deciding it to authsvc.app.
+"""Owns grpc.health.v1: whether the server, and each of its services, is well. Leaves deciding it to authsvc.app.
+
+One more name, `authsvc.v1`, says less: whether calls are taken at all. While the database is down an instance is not
+well, but still answers what it can from the cache; who spreads calls over instances asks for that name, or an outage of
+the one database would take every instance out at once.
 
 Not the stock servicer: that one lacks List, and an open Watch of it makes a graceful stop wait its whole grace.
 """
@@ -15,6 +19,7 @@ from authsvc.core.errors import InvalidRequest
 from authsvc.rpc.receiving import Context, receive
 
 SERVICE = "grpc.health.v1.Health"
+TAKES_CALLS = "authsvc.v1"
 SERVING = pb.HealthCheckResponse.SERVING
 NOT_SERVING = pb.HealthCheckResponse.NOT_SERVING
 _UNKNOWN = pb.HealthCheckResponse.SERVICE_UNKNOWN
@@ -24,43 +29,48 @@ class Health:
     """The state of every service; the empty name stands for the server."""
 
     def __init__(self, services: list[str]) -> None:
-        self._services = ["", *services]
+        self._services = ["", TAKES_CALLS, *services]
         self._serving = False
+        self._open = False
         self._closed = False
         self._changed = asyncio.Event()
 
     def set(self, serving: bool) -> None:
-        """Say whether calls are taken, and tell those who watch. After `close` it stays at no."""
+        """Say whether all is well, and tell those who watch. Calls are taken from the first yes until `close`."""
         if serving != self._serving and not self._closed:
             self._serving = serving
+            self._open = self._open or serving
             self._tell()
 
     def close(self) -> None:
         """Say that no more calls are taken, and end every watch."""
-        self._serving, self._closed = False, True
+        self._serving, self._open, self._closed = False, False, True
         self._tell()
 
     @property
     def is_serving(self) -> bool:
-        """Whether calls are taken."""
+        """Whether all is well."""
         return self._serving
 
     async def Check(self, request: pb.HealthCheckRequest, context: Context) -> pb.HealthCheckResponse:
         if request.service not in self._services:
             await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service here.")
-        return self._response()
+        return self._response(request.service)
 
     async def List(self, request: pb.HealthListRequest, context: Context) -> pb.HealthListResponse:
-        return pb.HealthListResponse(statuses={name: self._response() for name in self._services})
+        return pb.HealthListResponse(statuses={name: self._response(name) for name in self._services})
 
     async def Watch(
         self, request: pb.HealthCheckRequest, context: Context
     ) -> AsyncIterator[pb.HealthCheckResponse]:
         if request.service not in self._services:
             yield pb.HealthCheckResponse(status=_UNKNOWN)
+        said: pb.HealthCheckResponse | None = None
         while request.service in self._services:
             changed = self._changed
-            yield self._response()
+            if said != (now := self._response(request.service)):
+                said = now
+                yield now
             if self._closed:
                 return
             await changed.wait()
@@ -80,8 +90,9 @@ class Health:
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
-    def _response(self) -> pb.HealthCheckResponse:
-        return pb.HealthCheckResponse(status=SERVING if self._serving else NOT_SERVING)
+    def _response(self, service: str) -> pb.HealthCheckResponse:
+        serving = self._open if service == TAKES_CALLS else self._serving
+        return pb.HealthCheckResponse(status=SERVING if serving else NOT_SERVING)
 
     def _tell(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 
-from authsvc.core.errors import RevisionNotReached
+from authsvc.core.errors import RevisionNotReached, Stopping
 from authsvc.core.feed import Beat, FeedEvent
 from authsvc.rpc import convert
 from authsvc.rpc.rounds import Rounds
@@ -38,7 +38,8 @@ class Watchers:
     async def follow(self, from_revision: int, batches: bool = True) -> AsyncIterator[bytes]:
         """Yield encoded WatchResponses: a snapshot or else the key set, then every event as it comes.
 
-        With `batches` revocations that wait together come in one message.
+        With `batches` revocations that wait together come in one message. Raises Stopping when the instance stops:
+        whoever follows goes on elsewhere, from the revision it has reached.
         """
         place = await self._resume(from_revision)
         beat: Beat | None = None
@@ -61,6 +62,7 @@ class Watchers:
                     yield message
             else:
                 await self._rounds.next()
+        raise Stopping
 
     async def _resume(self, from_revision: int) -> int | None:
         """The place in the ring to go on from. None if only a snapshot will do."""

@@ -86,6 +86,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAUTHENTICATED: the challenge is unknown, too old, used, or another client's, or the password was changed meanwhile."""
     SECOND_FACTOR_NOT_ENROLLED: _ErrorReason.ValueType  # 28
     """FAILED_PRECONDITION: the user has no second factor in force, or none that waits to be confirmed."""
+    STOPPING: _ErrorReason.ValueType  # 29
+    """UNAVAILABLE: the instance stops; ask again at once, and another one answers. Streams end with this."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the closed list of reasons a call can be refused for."""
@@ -150,4 +152,6 @@ CHALLENGE_NOT_ACTIVE: ErrorReason.ValueType  # 27
 """UNAUTHENTICATED: the challenge is unknown, too old, used, or another client's, or the password was changed meanwhile."""
 SECOND_FACTOR_NOT_ENROLLED: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION: the user has no second factor in force, or none that waits to be confirmed."""
+STOPPING: ErrorReason.ValueType  # 29
+"""UNAVAILABLE: the instance stops; ask again at once, and another one answers. Streams end with this."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -8,6 +8,7 @@ The rooms:
 - `authsvc_client.guarding`: the interceptors that let a server be called by whom its policy says, and until when.
 - `authsvc_client.signing_in`: the calling side: log in, stay logged in, and attach the token to every call.
 - `authsvc_client.revision`: asking whoever answers to have heard of one's own revocations.
+- `authsvc_client.service_config`: how channels behave when an instance of authsvc stops, restarts or dies.
 - `authsvc_client.frameworks`: the same guard for ASGI, FastAPI and Django; imported by name.
 - `authsvc_client.testing`: tokens, and an authsvc in memory, for tests of services; a pytest plugin brings them.
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         sync_server_interceptor,
     )
     from authsvc_client.revision import MIN_REVISION_KEY, at_least_revision, min_revision
+    from authsvc_client.service_config import CHANNEL_OPTIONS, SERVICE_CONFIG
     from authsvc_client.signing_in import (
         AuthClient,
         ClientKey,
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
 _DOORS = {
     "AccessToken": "strict",
     "AuthClient": "signing_in",
+    "CHANNEL_OPTIONS": "service_config",
     "ClientKey": "signing_in",
     "JwksFile": "verifying",
     "JwksUrl": "verifying",
@@ -109,6 +112,7 @@ _DOORS = {
     "RevisionNotReached": "verifying",
     "Revocations": "verifying",
     "Rule": "guarding",
+    "SERVICE_CONFIG": "service_config",
     "SessionEnded": "signing_in",
     "SessionToken": "signing_in",
     "SignInFailed": "signing_in",
@@ -145,7 +149,9 @@ _DOORS = {
 }
 
 __all__ = [
+    "CHANNEL_OPTIONS",
     "MIN_REVISION_KEY",
+    "SERVICE_CONFIG",
     "AccessToken",
     "AuthClient",
     "ClientKey",

@@ -18,18 +18,15 @@ import grpc.aio
 
 from authsvc.v1.auth_service_pb2 import GetKeySetRequest
 from authsvc.v1.auth_service_pb2_grpc import AuthServiceStub
+from authsvc_client.service_config import channel_options
 from authsvc_client.signing_in.plaintext import DIRECT, require_local
 from authsvc_client.signing_in.reasons import reason_of
 from authsvc_client.signing_in.steps import Call, Pause, Reach, Step, Steps, T
 
 Options = Sequence[tuple[str, Any]]
 
-# Come back quickly: whoever renews has half a minute to ask again for a reply that got lost.
-_RECONNECT: Options = (
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1000),
-    ("grpc.max_reconnect_backoff_ms", 3000),
-)
+# Refresh is repeated by `asking`, which counts how often a successor may be asked for.
+_CHANNEL: Options = channel_options(repeat_refresh=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +45,7 @@ class Endpoint:
     def all_options(self) -> list[tuple[str, Any]]:
         """The options of a channel; the caller's own come last and win."""
         direct = DIRECT if self.credentials is None and not self.unsafe_plaintext else ()
-        return [*_RECONNECT, *direct, *self.options]
+        return [*_CHANNEL, *direct, *self.options]
 
 
 class Connection:

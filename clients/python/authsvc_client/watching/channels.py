@@ -5,26 +5,25 @@ A credential never goes over plaintext to another host unless the caller says so
 
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 import grpc
 import grpc.aio
 
+from authsvc_client.service_config import CHANNEL_OPTIONS
+
 Credential = str | Callable[[], str]
 """A client key, or what returns the one to use now."""
 
-# gRPC's own back-off would grow to two minutes; ours decides when to try.
-OPTIONS: Final[Sequence[tuple[str, int]]] = (
-    ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 1_000),
-    ("grpc.max_reconnect_backoff_ms", 1_000),
+OPTIONS: Final[Sequence[tuple[str, Any]]] = (
+    *CHANNEL_OPTIONS,
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     # A new channel is a new connection, never one shared with a channel that has fallen silent.
     ("grpc.use_local_subchannel_pool", 1),
 )
 # A proxy named in the environment would carry the plaintext elsewhere.
-_DIRECT: Final[Sequence[tuple[str, int]]] = (*OPTIONS, ("grpc.enable_http_proxy", 0))
+_DIRECT: Final[Sequence[tuple[str, Any]]] = (*OPTIONS, ("grpc.enable_http_proxy", 0))
 
 
 class PlaintextRefused(Exception):
@@ -61,10 +60,14 @@ def caller_metadata(credential: Credential) -> tuple[tuple[str, str], ...]:
 
 
 def is_on_this_host(target: str) -> bool:
-    """Whether a gRPC target is a Unix socket or a loopback address."""
+    """Whether a gRPC target is a Unix socket, or nothing but loopback addresses."""
     if target.startswith(("unix:", "unix-abstract:")):
         return True
-    address = target.removeprefix("dns:").removeprefix("ipv4:").removeprefix("ipv6:").lstrip("/")
+    addresses = target.removeprefix("dns:").removeprefix("ipv4:").removeprefix("ipv6:").lstrip("/")
+    return all(map(_is_loopback, addresses.split(",")))
+
+
+def _is_loopback(address: str) -> bool:
     host = address.rpartition(":")[0].strip("[]") if ":" in address else address
     if host == "localhost":
         return True
