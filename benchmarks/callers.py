@@ -64,6 +64,20 @@ class Echo:
         return call
 
 
+class LargerEcho(Echo):
+    """The same with as many bytes as an access token has, and a client key in its metadata: what carrying them costs."""
+
+    def caller(self, channel: grpc.aio.Channel) -> Call:
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
+        request = self._request * 8
+        metadata = (("authorization", "Bearer atc_" + "a" * 64),)
+
+        async def call() -> None:
+            check(await method(request, metadata=metadata, timeout=TIMEOUT_S) == request, "echo")
+
+        return call
+
+
 class _Asking:
     """Work of a client with `introspect`, over all session tokens in turn."""
 

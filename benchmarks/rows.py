@@ -74,6 +74,7 @@ ECHO = Rpc("echo", "bare grpc.aio, 64 bytes there and back", "echo", callers.Ech
 
 ROWS: tuple[Row, ...] = (
     ECHO,
+    Rpc("echo_of_a_token", "the echo with 512 bytes and a client key", "echo", callers.LargerEcho),
     Rpc("validate_session", "ValidateSession", "sqlite", callers.ValidateSession, also=(1, 16)),
     Rpc(
         "batch_validate_16",
