@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from authsvc.core.errors import RevisionNotReached
+from authsvc.core.errors import RevisionNotReached, Stopping
 from authsvc.core.feed import Beat, Feed, FeedEvent
 from authsvc.core.model import Revocation, Subject
 from authsvc.core.signing_keys import KeyRing, Keys
@@ -327,7 +327,7 @@ async def test_rounds_keep_their_distance(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_followers_end_with_the_feed() -> None:
-    """When the instance stops, every stream ends by itself."""
+    """When the instance stops, every stream ends by itself, and says why."""
     followed = Followed()
     follower = followed.follow()
     await take(follower, 2)
@@ -336,4 +336,5 @@ async def test_followers_end_with_the_feed() -> None:
 
     followed.feed.close()
 
-    assert await asyncio.wait_for(waiting, 5) is None
+    with pytest.raises(Stopping):
+        await asyncio.wait_for(waiting, 5)

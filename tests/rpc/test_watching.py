@@ -12,7 +12,7 @@ from authsvc.core.clock import MINUTE
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.v1 import auth_service_pb2 as pb
-from tests.parts.service import Service, run_service
+from tests.parts.service import Service, reason_of, refusal, retry_seconds_of, run_service
 
 PATIENCE = 5.0
 
@@ -227,7 +227,7 @@ async def test_many_followers(service: Service) -> None:
 
 
 async def test_ends_with_the_instance(sqlite_url: str) -> None:
-    """Followers do not hold up an instance that stops."""
+    """Followers do not hold up an instance that stops; they are told to go on elsewhere, at once."""
     clock = asyncio.get_running_loop().time
     async with run_service(sqlite_url, "none") as service:
         stream = service.auth.Watch(pb.WatchRequest(), metadata=service.by("gateway"))
@@ -236,11 +236,17 @@ async def test_ends_with_the_instance(sqlite_url: str) -> None:
         stopping = asyncio.create_task(service.app.stop())
 
         async with asyncio.timeout(PATIENCE):
-            while await stream.read() is not grpc.aio.EOF:
-                pass
+            ended = await refusal(_to_its_end(stream))
         await stopping
 
     assert clock() - began < 4
+    assert (ended.code(), reason_of(ended)) == (grpc.StatusCode.UNAVAILABLE, "STOPPING")
+    assert retry_seconds_of(ended) == 0
+
+
+async def _to_its_end(stream: Any) -> None:
+    while await stream.read() is not grpc.aio.EOF:
+        pass
 
 
 @pytest.mark.parametrize("batches", [False, True])
