@@ -65,7 +65,7 @@ class Echo:
 
 
 class LargerEcho(Echo):
-    """The same with as many bytes as an access token has, and a client key in its metadata: what carrying them costs."""
+    """The same with as many bytes as an access token has and a client key in its metadata: what carrying costs."""
 
     def caller(self, channel: grpc.aio.Channel) -> Call:
         method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
