@@ -1,7 +1,9 @@
 """Owns joining the rules with the stores they need. Leaves the life of an instance to `authsvc.app.instance`."""
 
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
+from authsvc.core import login_challenge, one_time_codes
 from authsvc.core.access_tokens import AccessTokens
 from authsvc.core.announce import Announcer
 from authsvc.core.cached_sessions import CachedForm
@@ -18,6 +20,9 @@ from authsvc.core.list_audit_events import ListAuditEvents
 from authsvc.core.list_security_events import ListSecurityEvents
 from authsvc.core.list_sessions import ListSessions
 from authsvc.core.login import Login
+from authsvc.core.login_challenge import LoginChallenges
+from authsvc.core.new_sessions import NewSessions
+from authsvc.core.one_time_codes import OneTimeCodes
 from authsvc.core.own_password import OwnPassword
 from authsvc.core.own_tokens import OwnTokens
 from authsvc.core.password_check import PasswordCheck
@@ -25,7 +30,10 @@ from authsvc.core.password_rules import PasswordRules
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.refresh import Refresh
 from authsvc.core.revoke import Revoke
+from authsvc.core.sealing import Vault
+from authsvc.core.second_factors import SecondFactors
 from authsvc.core.signing_keys import Keys
+from authsvc.core.step_up import StepUp
 from authsvc.core.tail import Tail
 from authsvc.core.throttle import FallbackThrottle, LocalThrottle
 from authsvc.core.tokens import TokenMint
@@ -69,6 +77,12 @@ class _Rules:
         self._access = AccessTokens(settings.issuer, settings.access_ttl, parts.keys, outside.random_bytes)
         self._own_tokens = OwnTokens(settings.issuer, parts.keys, parts.view, outside.clock)
         self._own_password = self._open_own_password()
+        self._codes = OneTimeCodes(
+            parts.stores.second_factors,
+            parts.stores.audit,
+            self._vault(one_time_codes.VAULT_PURPOSE),
+            outside.clock,
+        )
         self._form = CachedForm(SessionShowing())
         self._validator = SessionValidator(
             self._mint,
@@ -94,6 +108,8 @@ class _Rules:
             list_sessions=ListSessions(parts.stores.sessions, clock),
             change_password=self._change_password(),
             security_events=ListSecurityEvents(ListAuditEvents(parts.stores.audit)),
+            second_factors=self._second_factors(),
+            step_up=self._step_up(),
             users=self._users(),
             clients=self._clients(),
             callers=Callers(self._mint, parts.registry, self._validator, self._own_tokens),
@@ -130,16 +146,62 @@ class _Rules:
         parts = self._parts
         return Login(
             check=self._password_check(),
+            users=parts.stores.users,
+            factors=parts.stores.second_factors,
+            codes=self._codes,
+            challenges=LoginChallenges(self._vault(login_challenge.VAULT_PURPOSE), parts.outside.clock),
+            sessions=parts.stores.sessions,
+            new_sessions=self._new_sessions(),
+            clients=parts.registry,
+            clock=parts.outside.clock,
+            random_bytes=parts.outside.random_bytes,
+        )
+
+    def _new_sessions(self) -> NewSessions:
+        parts = self._parts
+        return NewSessions(
             sessions=parts.stores.sessions,
             form=self._form,
             cache=parts.cache.sessions,
-            clients=parts.registry,
             mint=self._mint,
             access=self._access,
             lifetimes=parts.settings.lifetimes,
             clock=parts.outside.clock,
+        )
+
+    def _step_up(self) -> StepUp:
+        parts = self._parts
+        return StepUp(
+            validator=self._validator,
+            own_tokens=self._own_tokens,
+            sessions=parts.stores.sessions,
+            factors=parts.stores.second_factors,
+            codes=self._codes,
+            own_password=self._own_password,
+            announcer=parts.announcer,
+            form=self._form,
+            cache=parts.cache.sessions,
+            mint=self._mint,
+            access=self._access,
+            clock=parts.outside.clock,
+        )
+
+    def _second_factors(self) -> SecondFactors:
+        parts, settings = self._parts, self._parts.settings
+        return SecondFactors(
+            store=parts.stores.second_factors,
+            users=parts.stores.users,
+            audit=parts.stores.audit,
+            codes=self._codes,
+            own_password=self._own_password,
+            vault=self._vault(one_time_codes.VAULT_PURPOSE),
+            issuer_name=settings.totp_issuer or urlsplit(settings.issuer).hostname or "",
+            clock=parts.outside.clock,
             random_bytes=parts.outside.random_bytes,
         )
+
+    def _vault(self, purpose: str) -> Vault:
+        return Vault(self._parts.settings.secrets, purpose, self._parts.outside.random_bytes)
 
     def _refresh(self) -> Refresh:
         parts = self._parts

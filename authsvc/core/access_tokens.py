@@ -58,7 +58,8 @@ class AccessTokens:
             "jti": new_id(now, self._random_bytes),
             "sid": session.id,
             "scope": " ".join(scopes),
-            "auth_time": session.created_at // SECOND,
+            "auth_time": session.authenticated_at // SECOND,
+            "acr": session.acr,
             "amr": list(session.amr),
         }
         if not scopes:

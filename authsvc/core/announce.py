@@ -1,4 +1,5 @@
-"""Owns what follows a committed revocation: this instance's view, the cache, the other instances.
+"""Owns what follows a committed revocation: this instance's view, the cache, the other instances. Where a session token
+is replaced while its session goes on, the cache alone.
 
 Leaves committing to the stores.
 
@@ -6,7 +7,7 @@ The commit is what counts; nothing here can undo it. If the cache cannot be told
 new epoch in the log: when in doubt, drop the cache.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from authsvc.core.contracts import Hints, RevocationLog, Revoked, SessionCache, StoreUnavailable
@@ -37,19 +38,27 @@ class Announcer:
         for entry in revoked.entries:
             self._view.apply(entry)
         if revoked.session_hashes:
-            await self._drop(revoked)
+            await self._drop(revoked.session_hashes)
         await self.tell()
+
+    async def forget(self, session_hashes: Sequence[bytes]) -> None:
+        """Let nobody believe session tokens that were replaced while their session goes on."""
+        if not await self._drop(session_hashes):
+            await self.tell()
 
     async def tell(self) -> None:
         """Say, here and elsewhere, that the log has moved."""
         self._look_at_log()
         await self._hints.publish()
 
-    async def _drop(self, revoked: Revoked) -> None:
+    async def _drop(self, session_hashes: Sequence[bytes]) -> bool:
+        """Whether the cache could be told."""
         try:
-            await self._cache.end(revoked.session_hashes)
+            await self._cache.end(session_hashes)
         except StoreUnavailable:
             await self._go_cold()
+            return False
+        return True
 
     async def _go_cold(self) -> None:
         # If SQL left right after the commit, the log entry itself still stops the session at every instance.

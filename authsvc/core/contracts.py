@@ -78,7 +78,8 @@ class SessionStore(Protocol):
         """Insert a session of generation 0.
 
         MUST insert only if the user is enabled and the password still the one set at `password_changed_at`, and MUST
-        serialise with set_password and disable of that user, so that no session outlives either. False: not inserted.
+        serialise with set_password and disable of that user, so that no session outlives either. False: not inserted;
+        also if there is a session of this id.
         """
 
     async def get(self, session_id: str) -> Session | None:
@@ -114,6 +115,12 @@ class SessionStore(Protocol):
         MUST be one conditional UPDATE: row at `generation + 1`, previous hash = presented, rotated_at >= rotated_after,
         replay_count < limit, owned by the client, not revoked, refresh deadlines not passed at `now`.
         """
+
+    async def step_up(
+        self, session_id: str, amr: tuple[str, ...], session_hash: bytes, now: int, audit: AuditEvent
+    ) -> tuple[Session, bytes | None] | None:
+        """Set `amr`, `stepped_up_at` = now and, if the session has a session token, its hash, unless it is revoked or
+        past its deadlines: None. Return the session and the hash replaced. MUST serialise with `revoke` and itself."""
 
     async def revoke(self, session_id: str, order: RevokeOrder) -> Revoked:
         """Revoke one session if it is not yet revoked. MUST number the log entry in the same transaction, in commit

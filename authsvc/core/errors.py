@@ -17,6 +17,18 @@ class InvalidCredentials(Refusal):
     message = "Username and password do not match an account that can log in."
 
 
+class InvalidOneTimeCode(Refusal):
+    message = "The code is wrong, or has been used."
+
+
+class ChallengeNotActive(Refusal):
+    message = "The challenge is not active. Log in anew."
+
+
+class SecondFactorNotEnrolled(Refusal):
+    message = "The user has no second factor that this could be about."
+
+
 class CredentialsMissing(Refusal):
     message = (
         "The call needs `authorization` metadata: Bearer <client key, access token or session token>; or a client's "

@@ -38,6 +38,9 @@ class Introspected(NamedTuple):
     audiences: tuple[str, ...]
     issued_at: int
     expires_at: int
+    authenticated_at: int
+    amr: tuple[str, ...]
+    acr: str
     token_id: str = ""
     session: Session | None = None
 
@@ -113,6 +116,9 @@ class Introspect:
             checked.audiences,
             checked.issued_at,
             checked.expires_at,
+            checked.authenticated_at or 0,
+            checked.amr,
+            checked.acr,
             checked.token_id,
         )
         return told
@@ -139,6 +145,9 @@ class Introspect:
             session.audiences,
             session.created_at,
             expires_at,
+            session.authenticated_at,
+            session.amr,
+            session.acr,
             session=session,
         )
 

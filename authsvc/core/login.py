@@ -1,43 +1,64 @@
-"""Owns logging in: who somebody is, then a session, then its tokens. Leaves the password to core.password_check."""
+"""Owns logging in: first who somebody is, then a session.
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+Leaves the password to core.password_check, codes to core.one_time_codes, the session to core.new_sessions.
 
-from authsvc.core.access_tokens import AccessToken, AccessTokens
-from authsvc.core.cached_sessions import CachedForm
+Where a second factor is in force, the right password gets a challenge, and the session begins with the right code.
+Before the password is known to be right nobody looks whether there is one.
+"""
+
+from dataclasses import dataclass, field, replace
+
 from authsvc.core.callers import ClientRegistry
 from authsvc.core.clock import Clock
-from authsvc.core.contracts import NewTokens, SessionCache, SessionStore, StoreUnavailable
-from authsvc.core.errors import CallerNotPermitted, InvalidCredentials
+from authsvc.core.contracts import SessionStore, UserStore
+from authsvc.core.errors import (
+    CallerNotPermitted,
+    ChallengeNotActive,
+    InvalidCredentials,
+    SecondFactorNotEnrolled,
+)
 from authsvc.core.ids import new_id
-from authsvc.core.lifetimes import Lifetimes
-from authsvc.core.model import AuditEvent, Client, Session, UserSecret
+from authsvc.core.login_challenge import LIFETIME, HalfDone, LoginChallenges, Wanted
+from authsvc.core.model import (
+    MULTIPLE_FACTORS,
+    ONE_TIME_CODE,
+    PASSWORD,
+    Client,
+    Device,
+    User,
+)
 from authsvc.core.narrowing import narrowed
+from authsvc.core.new_sessions import LoggedIn, NewSessions, creation
+from authsvc.core.one_time_codes import OneTimeCodes
 from authsvc.core.operation import Asked
 from authsvc.core.password_check import PasswordAttempt, PasswordCheck
-from authsvc.core.tokens import Minted, RandomBytes, TokenMint
+from authsvc.core.second_factor_contract import SecondFactorStore
+from authsvc.core.tokens import RandomBytes
 
 
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
-    """What the user typed and what the client wants for it. `session` and `tokens`: which credentials to issue."""
+    """What the user typed and what the client wants for it."""
 
     typed: PasswordAttempt
-    audiences: Sequence[str] = ()
-    scopes: Sequence[str] = ()
-    session: bool = True
-    tokens: bool = True
-    remember: bool = False
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """A new session and the tokens that were asked for."""
+class SecondStep:
+    """The challenge of the first step, and the code that the user gave to it."""
 
-    session: Session
-    session_token: str = field(repr=False)
-    refresh_token: str = field(repr=False)
-    access: AccessToken | None
+    challenge_token: str = field(repr=False)
+    one_time_code: str = field(repr=False)
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class Challenged:
+    """The password was right, and now a code is asked for."""
+
+    challenge_token: str = field(repr=False)
+    expires_at: int
 
 
 class Login:
@@ -47,100 +68,84 @@ class Login:
         self,
         *,
         check: PasswordCheck,
+        users: UserStore,
+        factors: SecondFactorStore,
+        codes: OneTimeCodes,
+        challenges: LoginChallenges,
         sessions: SessionStore,
-        form: CachedForm,
-        cache: SessionCache,
+        new_sessions: NewSessions,
         clients: ClientRegistry,
-        mint: TokenMint,
-        access: AccessTokens,
-        lifetimes: Lifetimes,
         clock: Clock,
         random_bytes: RandomBytes,
     ) -> None:
         self._check = check
+        self._users = users
+        self._factors = factors
+        self._codes = codes
+        self._challenges = challenges
         self._sessions = sessions
-        self._form = form
-        self._cache = cache
+        self._new_sessions = new_sessions
         self._clients = clients
-        self._mint = mint
-        self._access = access
-        self._lifetimes = lifetimes
         self._clock = clock
         self._random_bytes = random_bytes
 
-    async def login(self, attempt: LoginAttempt, asked: Asked) -> LoggedIn:
-        """Return a new session. Raises InvalidCredentials, TooManyAttempts, Overloaded, InvalidRequest,
-        StoreUnavailable."""
+    async def login(self, attempt: LoginAttempt, asked: Asked) -> LoggedIn | Challenged:
+        """Return a new session, or a challenge to answer before there is one. Raises InvalidCredentials,
+        TooManyAttempts, Overloaded, InvalidRequest, StoreUnavailable."""
+        client = self._client(asked)
+        narrowed(client.audiences, attempt.wanted.audiences, "audiences")
+        user = (await self._check.check(attempt.typed, asked)).user
+        session_id = new_id(self._clock(), self._random_bytes)
+        session = self._new_sessions.make(session_id, user, client, attempt.wanted, (PASSWORD,))
+        factor = await self._factors.get(user.id)
+        if factor is not None and factor.sealed_secret is not None:
+            return self._challenge(session_id, user, attempt.wanted, client)
+        logged_in = await self._new_sessions.begin(session, user.password_changed_at)
+        if logged_in is None:
+            raise InvalidCredentials  # Disabled, or the password changed, while it was being checked.
+        return logged_in
+
+    async def answer(self, step: SecondStep, asked: Asked) -> LoggedIn:
+        """Return the session that the first step asked for, once.
+
+        Raises ChallengeNotActive, InvalidOneTimeCode, TooManyAttempts, InvalidRequest, StoreUnavailable.
+        """
+        client = self._client(asked)
+        half_done = self._challenges.open(step.challenge_token, client.id)
+        user = await self._users.get(half_done.user_id)
+        if user is None or await self._is_over(half_done, user):
+            raise ChallengeNotActive
+        amr = (PASSWORD, ONE_TIME_CODE, MULTIPLE_FACTORS)
+        session = self._new_sessions.make(half_done.session_id, user, client, half_done.wanted, amr)
+        about = replace(
+            creation(session),
+            actor=asked.caller.actor,
+            session_id="",
+            device=step.device,
+            reason="login",
+        )
+        try:
+            await self._codes.check(user.id, step.one_time_code, about)
+        except SecondFactorNotEnrolled:
+            raise ChallengeNotActive from None  # It was given up meanwhile.
+        logged_in = await self._new_sessions.begin(session, half_done.password_changed_at)
+        if logged_in is None:
+            raise ChallengeNotActive
+        return logged_in
+
+    def _client(self, asked: Asked) -> Client:
         client = self._clients.get(asked.caller.client_id)
         if client is None:
             raise CallerNotPermitted
-        audiences = narrowed(client.audiences, attempt.audiences, "audiences")
-        secret = await self._check.check(attempt.typed, asked)
-        session = self._new_session(attempt, secret, client, audiences)
-        return await self._start(session, attempt, secret)
+        return client
 
-    def _new_session(
-        self, attempt: LoginAttempt, secret: UserSecret, client: Client, audiences: tuple[str, ...]
-    ) -> Session:
-        now = self._clock()
-        user = secret.user
-        allowed = user.scopes if not client.scopes else tuple(s for s in user.scopes if s in client.scopes)
-        idle_ms, absolute_ms = self._lifetimes.session(attempt.remember)
-        refresh_idle, refresh_ms = self._lifetimes.refresh_idle_ms, self._lifetimes.refresh_ms
-        return Session(
-            id=new_id(now, self._random_bytes),
-            user_id=user.id,
-            username=user.username,
-            client_id=client.id,
-            scopes=narrowed(allowed, attempt.scopes, "scopes"),
-            audiences=audiences,
-            amr=("pwd",),
-            created_at=now,
-            seen_at=now,
-            session_expires_at=now + absolute_ms if attempt.session else None,
-            session_idle_ms=idle_ms,
-            refresh_expires_at=now + refresh_ms if attempt.tokens else None,
-            refresh_idle_ms=refresh_idle,
-            refresh_idle_expires_at=now + min(refresh_idle, refresh_ms) if attempt.tokens else None,
-            device=attempt.typed.device,
-        )
+    def _challenge(self, session_id: str, user: User, wanted: Wanted, client: Client) -> Challenged:
+        expires_at = self._clock() + LIFETIME
+        half_done = HalfDone(session_id, user.id, user.password_changed_at, expires_at, wanted)
+        return Challenged(self._challenges.seal(half_done, client.id), expires_at)
 
-    async def _start(self, session: Session, attempt: LoginAttempt, secret: UserSecret) -> LoggedIn:
-        session_token = self._mint.session_token() if attempt.session else None
-        refresh_token = self._mint.refresh_token(session.id, 0) if attempt.tokens else None
-        access = self._issue(session) if attempt.tokens else None
-        hashes = NewTokens(_hash(session_token), _hash(refresh_token))
-        event = AuditEvent(
-            "session.created",
-            session.created_at,
-            actor=session.user_id,
-            user_id=session.user_id,
-            session_id=session.id,
-            client_id=session.client_id,
-            device=session.device,
-        )
-        if not await self._sessions.create(session, hashes, secret.user.password_changed_at, event):
-            raise InvalidCredentials  # Disabled, or the password changed, while it was being checked.
-        await self._warm_cache(session, session_token)
-        return LoggedIn(
-            session,
-            session_token.text if session_token else "",
-            refresh_token.text if refresh_token else "",
-            access,
-        )
-
-    def _issue(self, session: Session) -> AccessToken:
-        return self._access.issue(session, session.audiences, session.scopes, session.created_at)
-
-    async def _warm_cache(self, session: Session, session_token: Minted | None) -> None:
-        if session_token is None:
-            return
-        try:
-            cached = self._form.write(session, session.seen_at, session.seen_at)
-            await self._cache.add(session_token.token_hash, cached, session.seen_at)
-        except StoreUnavailable:
-            pass  # The first validation reads it from SQL.
-
-
-def _hash(token: Minted | None) -> bytes | None:
-    return token.token_hash if token else None
+    async def _is_over(self, half_done: HalfDone, user: User) -> bool:
+        """Whether a challenge is of no use any more. `begin` judges the same again, when nothing can come between."""
+        if user.disabled_at is not None or user.password_changed_at != half_done.password_changed_at:
+            return True
+        return await self._sessions.get(half_done.session_id) is not None

@@ -12,6 +12,7 @@ class AdminServicer:
 
     def __init__(self, services: Services) -> None:
         self._users = services.users
+        self._second_factors = services.second_factors
         self._clients = services.clients
         self._signing_keys = services.signing_keys
         self._explain = services.explain
@@ -52,6 +53,14 @@ class AdminServicer:
         user, revoked = await self._users.set_scopes(user_id, request.scopes, call.asked)
         return pb.SetScopesResponse(
             user=convert.user_message(user), revision=revoked.revision, revoked_count=len(revoked.entries)
+        )
+
+    async def ResetSecondFactor(
+        self, request: pb.ResetSecondFactorRequest, call: Call
+    ) -> pb.ResetSecondFactorResponse:
+        user_id = requests.named("user_id", request.user_id)
+        return pb.ResetSecondFactorResponse(
+            had_second_factor=await self._second_factors.reset(user_id, call.asked)
         )
 
     async def CreateClient(self, request: pb.CreateClientRequest, call: Call) -> pb.CreateClientResponse:

@@ -3,18 +3,19 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from authsvc.core.login import LoginAttempt
+from authsvc.core.login import Challenged, LoginAttempt
 from authsvc.core.password_check import PasswordAttempt
 from authsvc.core.signing_keys import KEY_SET_MAX_AGE_MS
 from authsvc.rpc import audit_requests, convert, requests
 from authsvc.rpc.call import Call
+from authsvc.rpc.second_factor_messages import challenge
+from authsvc.rpc.second_factor_servicer import SecondFactorMethods
 from authsvc.rpc.services import Services
 from authsvc.rpc.watch import Watchers
 from authsvc.v1 import auth_service_pb2 as pb
-from authsvc.v1 import resources_pb2 as resources
 
 
-class AuthServicer:
+class AuthServicer(SecondFactorMethods):
     """AuthService. Each method's promise is in the proto."""
 
     def __init__(self, services: Services) -> None:
@@ -22,22 +23,21 @@ class AuthServicer:
         self._watchers = Watchers(services)
 
     async def Login(self, request: pb.LoginRequest, call: Call) -> pb.LoginResponse:
+        if request.challenge_token:
+            return await self._answer(request, call)
         requests.check_login(request)
-        wanted = request.credentials
-        attempt = LoginAttempt(
-            PasswordAttempt(
-                username=request.username,
-                password=request.password,
-                device=requests.device(request, call.ip_address, call.caller.is_client),
-                reported_address=request.device.ip_address,
-            ),
-            audiences=request.audiences,
-            scopes=request.scopes,
-            session=not wanted or resources.CREDENTIAL_SESSION in wanted,
-            tokens=not wanted or resources.CREDENTIAL_TOKENS in wanted,
-            remember=request.remember,
+        device = requests.device(request, call.ip_address, call.caller.is_client)
+        typed = PasswordAttempt(
+            username=request.username,
+            password=request.password,
+            device=device,
+            reported_address=request.device.ip_address,
         )
-        return convert.login_response(await self._services.login.login(attempt, call.asked), call.caller)
+        attempt = LoginAttempt(typed, requests.wanted(request, device))
+        done = await self._services.login.login(attempt, call.asked)
+        if isinstance(done, Challenged):
+            return pb.LoginResponse(challenge=challenge(done))
+        return convert.login_response(done, call.caller)
 
     async def Refresh(self, request: pb.RefreshRequest, call: Call) -> pb.RefreshResponse:
         requests.check_refresh(request)

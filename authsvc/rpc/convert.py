@@ -16,8 +16,8 @@ from authsvc.core.clock import SECOND
 from authsvc.core.exchange import Exchanged
 from authsvc.core.explanation import Explanation
 from authsvc.core.introspect import Introspected
-from authsvc.core.login import LoggedIn
 from authsvc.core.model import Client, KeyState, Revocation, Session, SigningKey, Subject, User
+from authsvc.core.new_sessions import LoggedIn
 from authsvc.core.refresh import Refreshed
 from authsvc.core.signing_keys import KeyRing
 from authsvc.rpc.requests import PERMISSIONS, REASONS
@@ -71,7 +71,9 @@ def fill_session(message: resources.Session, session: Session) -> None:
     message.scopes.extend(session.scopes)
     message.audiences.extend(session.audiences)
     message.amr.extend(session.amr)
+    message.acr = session.acr
     _set(message.create_time, session.created_at)
+    _set(message.auth_time, session.authenticated_at)
     _set(message.last_seen_time, seen_at if rotated_at is None else max(seen_at, rotated_at))
     _set(message.session_expire_time, session.session_expires_at)
     _set(message.session_idle_expire_time, session.session_idle_expires_at)
@@ -158,6 +160,9 @@ def _told(found: Introspected, issuer: str) -> bytes:
         iat=found.issued_at // SECOND,
         jti=found.token_id,
         sid=found.session_id,
+        auth_time=found.authenticated_at // SECOND,
+        amr=found.amr,
+        acr=found.acr,
     ).SerializeToString()
 
 

@@ -24,6 +24,9 @@ DETAILS_KEY = "grpc-status-details-bin"
 
 TABLE: dict[type[Exception], tuple[grpc.StatusCode, "ErrorReason.ValueType"]] = {
     refusals.InvalidCredentials: (Code.UNAUTHENTICATED, ErrorReason.INVALID_CREDENTIALS),
+    refusals.InvalidOneTimeCode: (Code.UNAUTHENTICATED, ErrorReason.INVALID_ONE_TIME_CODE),
+    refusals.ChallengeNotActive: (Code.UNAUTHENTICATED, ErrorReason.CHALLENGE_NOT_ACTIVE),
+    refusals.SecondFactorNotEnrolled: (Code.FAILED_PRECONDITION, ErrorReason.SECOND_FACTOR_NOT_ENROLLED),
     refusals.CredentialsMissing: (Code.UNAUTHENTICATED, ErrorReason.CREDENTIALS_MISSING),
     refusals.CallerUnauthenticated: (Code.UNAUTHENTICATED, ErrorReason.CALLER_UNAUTHENTICATED),
     refusals.CallerNotPermitted: (Code.PERMISSION_DENIED, ErrorReason.CALLER_NOT_PERMITTED),

@@ -6,6 +6,7 @@ Everything wrong with a request is reported at once, each with the field it is i
 from collections.abc import Sequence
 
 from authsvc.core.errors import InvalidRequest
+from authsvc.core.login_challenge import Wanted
 from authsvc.core.model import Device, Permission, RevokeReason
 from authsvc.core.password_rules import PASSWORD_MAX_BYTES
 from authsvc.core.revoke import BySession, ByToken, ByUser, OtherSessions, Target
@@ -88,7 +89,7 @@ def check_login(request: pb.LoginRequest) -> None:
         "password",
         f"must be at most {PASSWORD_MAX_BYTES} bytes",
     )
-    _check_device(checks, request.device)
+    check_device(checks, request.device)
     checks.names("audiences", request.audiences)
     checks.names("scopes", request.scopes)
     known = (resources.CREDENTIAL_SESSION, resources.CREDENTIAL_TOKENS)
@@ -98,6 +99,7 @@ def check_login(request: pb.LoginRequest) -> None:
         "must be CREDENTIAL_SESSION or CREDENTIAL_TOKENS",
     )
     checks.that(not request.cookies, "cookies", "this version delivers no cookies")
+    checks.that(not request.one_time_code, "one_time_code", "must come with challenge_token")
     checks.done()
 
 
@@ -111,11 +113,24 @@ def check_change_password(request: pb.ChangePasswordRequest) -> None:
     checks.done()
 
 
+def wanted(request: pb.LoginRequest, where: Device) -> Wanted:
+    """Return what the client wants of a login."""
+    credentials = request.credentials
+    return Wanted(
+        where,
+        audiences=tuple(request.audiences),
+        scopes=tuple(request.scopes),
+        session=not credentials or resources.CREDENTIAL_SESSION in credentials,
+        tokens=not credentials or resources.CREDENTIAL_TOKENS in credentials,
+        remember=request.remember,
+    )
+
+
 def check_refresh(request: pb.RefreshRequest) -> None:
     """Raises InvalidRequest unless a RefreshRequest is well-formed."""
     checks = Checks()
     checks.text("refresh_token", request.refresh_token, TOKEN_MAX_BYTES)
-    _check_device(checks, request.device)
+    check_device(checks, request.device)
     checks.names("audiences", request.audiences)
     checks.names("scopes", request.scopes)
     checks.done()
@@ -184,14 +199,17 @@ def permissions(values: Sequence["resources.Permission.ValueType"]) -> frozenset
     return frozenset(PERMISSIONS[value] for value in values)
 
 
-def device(request: pb.LoginRequest | pb.RefreshRequest, peer_ip: str, caller_is_client: bool) -> Device:
+def device(
+    request: pb.LoginRequest | pb.RefreshRequest | pb.StepUpRequest, peer_ip: str, caller_is_client: bool
+) -> Device:
     """Return where the user is: the address a registered client reports, else the peer's own."""
     said = request.device
     address = said.ip_address if caller_is_client and said.ip_address else peer_ip
     return Device(address, said.user_agent, said.label)
 
 
-def _check_device(checks: Checks, said: resources.Device) -> None:
+def check_device(checks: Checks, said: resources.Device) -> None:
+    """Check what a request says of where the user is."""
     checks.text("device.ip_address", said.ip_address, _ADDRESS_MAX_BYTES, needed=False)
     checks.text("device.user_agent", said.user_agent, _AGENT_MAX_BYTES, needed=False)
     checks.text("device.label", said.label, _LABEL_MAX_BYTES, needed=False)

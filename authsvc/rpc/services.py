@@ -16,7 +16,9 @@ from authsvc.core.list_sessions import ListSessions
 from authsvc.core.login import Login
 from authsvc.core.refresh import Refresh
 from authsvc.core.revoke import Revoke
+from authsvc.core.second_factors import SecondFactors
 from authsvc.core.signing_keys import Keys
+from authsvc.core.step_up import StepUp
 from authsvc.core.tail import Tail
 from authsvc.core.users import Users
 from authsvc.core.validate import SessionValidator
@@ -37,6 +39,8 @@ class Services:
     list_sessions: ListSessions
     change_password: ChangePassword
     security_events: ListSecurityEvents
+    second_factors: SecondFactors
+    step_up: StepUp
     users: Users
     clients: Clients
     callers: Callers

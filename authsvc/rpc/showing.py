@@ -46,7 +46,15 @@ class SessionShowing:
             refresh_idle_ms=0,
             refresh_idle_expires_at=None,
             device=Device(device.ip_address, device.user_agent, device.label),
+            stepped_up_at=_stepped_up_at(message),
         )
+
+
+def _stepped_up_at(message: resources.Session) -> int | None:
+    """None where the login was the last proof. A body from before there were others has no `auth_time`."""
+    if not message.HasField("auth_time") or message.auth_time == message.create_time:
+        return None
+    return _milliseconds(message.auth_time)
 
 
 def _milliseconds(moment: Timestamp) -> int:

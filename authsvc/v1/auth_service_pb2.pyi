@@ -31,7 +31,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class LoginRequest(_message.Message):
-    """LoginRequest carries what the user typed and what the client wants for it."""
+    """LoginRequest carries what the user typed and what the client wants for it. With `challenge_token` it is the second
+    step, which takes that, `one_time_code` and `device` alone: the rest is as the first step said.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -43,6 +45,8 @@ class LoginRequest(_message.Message):
     CREDENTIALS_FIELD_NUMBER: _builtins.int
     REMEMBER_FIELD_NUMBER: _builtins.int
     COOKIES_FIELD_NUMBER: _builtins.int
+    CHALLENGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ONE_TIME_CODE_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """Name of the user, 1 to 256 bytes of UTF-8."""
     password: _builtins.str
@@ -51,6 +55,10 @@ class LoginRequest(_message.Message):
     """Whether to use the long session profile ("stay logged in")."""
     cookies: _builtins.bool
     """Whether to deliver tokens as cookies instead of in the body."""
+    challenge_token: _builtins.str
+    """Second step: `Challenge.challenge_token` of the first. Good for the same client, once."""
+    one_time_code: _builtins.str
+    """Second step: TOTP code or recovery code. After a wrong one the same challenge takes another."""
     @_builtins.property
     def device(self) -> _resources_pb2.Device:
         """Where the user is. `ip_address` is used for throttling when the caller is a registered client."""
@@ -78,10 +86,12 @@ class LoginRequest(_message.Message):
         credentials: _abc.Iterable[_resources_pb2.Credential.ValueType] | None = ...,
         remember: _builtins.bool = ...,
         cookies: _builtins.bool = ...,
+        challenge_token: _builtins.str = ...,
+        one_time_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "cookies", b"cookies", "credentials", b"credentials", "device", b"device", "password", b"password", "remember", b"remember", "scopes", b"scopes", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "challenge_token", b"challenge_token", "cookies", b"cookies", "credentials", b"credentials", "device", b"device", "one_time_code", b"one_time_code", "password", b"password", "remember", b"remember", "scopes", b"scopes", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -140,7 +150,7 @@ class Challenge(_message.Message):
     """Opaque handle to send back with the answer."""
     @_builtins.property
     def methods(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ways to answer, such as `otp`."""
+        """Ways to answer: `otp`, a code of the user's authenticator app; `recovery_code`."""
 
     @_builtins.property
     def expire_time(self) -> _timestamp_pb2.Timestamp:
@@ -284,7 +294,7 @@ class RevokeResponse(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     REVOKED_COUNT_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
-    """Revision of the log that contains it; 0 if there was nothing left to revoke."""
+    """Revision of the log by which it is revoked, also if it was before. 0 if there is nothing by that name."""
     revoked_count: _builtins.int
     """How many live sessions this call ended."""
     def __init__(
@@ -572,6 +582,9 @@ class IntrospectResponse(_message.Message):
     SID_FIELD_NUMBER: _builtins.int
     CACHE_UNTIL_TIME_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    AUTH_TIME_FIELD_NUMBER: _builtins.int
+    AMR_FIELD_NUMBER: _builtins.int
+    ACR_FIELD_NUMBER: _builtins.int
     active: _builtins.bool
     """Whether the token is good now."""
     token_type: _builtins.str
@@ -598,6 +611,10 @@ class IntrospectResponse(_message.Message):
     """Id of the session."""
     revision: _builtins.int
     """Revision of the view that the answer was given from."""
+    auth_time: _builtins.int
+    """When the user last proved who they are, in seconds since 1970 (RFC 9470 §6.2)."""
+    acr: _builtins.str
+    """How far that is to be trusted: `aal1`, `aal2` (docs/second-factor.md)."""
     @_builtins.property
     def aud(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Audiences."""
@@ -605,6 +622,10 @@ class IntrospectResponse(_message.Message):
     @_builtins.property
     def cache_until_time(self) -> _timestamp_pb2.Timestamp:
         """Until when this answer may be reused by a caller that follows Watch."""
+
+    @_builtins.property
+    def amr(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """How (RFC 8176)."""
 
     def __init__(
         self,
@@ -624,10 +645,13 @@ class IntrospectResponse(_message.Message):
         sid: _builtins.str = ...,
         cache_until_time: _timestamp_pb2.Timestamp | None = ...,
         revision: _builtins.int = ...,
+        auth_time: _builtins.int = ...,
+        amr: _abc.Iterable[_builtins.str] | None = ...,
+        acr: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cache_until_time", b"cache_until_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "aud", b"aud", "cache_until_time", b"cache_until_time", "client_id", b"client_id", "exp", b"exp", "iat", b"iat", "iss", b"iss", "jti", b"jti", "nbf", b"nbf", "revision", b"revision", "scope", b"scope", "sid", b"sid", "sub", b"sub", "token_type", b"token_type", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acr", b"acr", "active", b"active", "amr", b"amr", "aud", b"aud", "auth_time", b"auth_time", "cache_until_time", b"cache_until_time", "client_id", b"client_id", "exp", b"exp", "iat", b"iat", "iss", b"iss", "jti", b"jti", "nbf", b"nbf", "revision", b"revision", "scope", b"scope", "sid", b"sid", "sub", b"sub", "token_type", b"token_type", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -858,6 +882,325 @@ class SecurityEvent(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SecurityEvent: _TypeAlias = SecurityEvent  # noqa: Y015
+
+@_typing.final
+class StepUpRequest(_message.Message):
+    """StepUpRequest carries a token of the session and what the user typed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    ONE_TIME_CODE_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """Session token or access token of the session."""
+    password: _builtins.str
+    """Password. Needed while no second factor is in force."""
+    one_time_code: _builtins.str
+    """TOTP code or recovery code. Needed while a second factor is in force."""
+    @_builtins.property
+    def device(self) -> _resources_pb2.Device:
+        """Where the user is, for the audit log. Unset: where the caller is."""
+
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        password: _builtins.str = ...,
+        one_time_code: _builtins.str = ...,
+        device: _resources_pb2.Device | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "one_time_code", b"one_time_code", "password", b"password", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepUpRequest: _TypeAlias = StepUpRequest  # noqa: Y015
+
+@_typing.final
+class StepUpResponse(_message.Message):
+    """StepUpResponse is the session as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    SESSION_TOKEN_FIELD_NUMBER: _builtins.int
+    ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
+    TOKEN_TYPE_FIELD_NUMBER: _builtins.int
+    ACCESS_EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    session_token: _builtins.str
+    """The session token from now on. Empty if the session has none."""
+    access_token: _builtins.str
+    """JWT for the audiences and scopes of the token presented. Empty if the login issued no tokens. The refresh token stays
+    as it is.
+    """
+    token_type: _builtins.str
+    """`Bearer`, if there is an access token."""
+    @_builtins.property
+    def session(self) -> _resources_pb2.Session:
+        """The session."""
+
+    @_builtins.property
+    def access_expire_time(self) -> _timestamp_pb2.Timestamp:
+        """When the access token ends."""
+
+    def __init__(
+        self,
+        *,
+        session: _resources_pb2.Session | None = ...,
+        session_token: _builtins.str = ...,
+        access_token: _builtins.str = ...,
+        token_type: _builtins.str = ...,
+        access_expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["access_expire_time", b"access_expire_time", "session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_expire_time", b"access_expire_time", "access_token", b"access_token", "session", b"session", "session_token", b"session_token", "token_type", b"token_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StepUpResponse: _TypeAlias = StepUpResponse  # noqa: Y015
+
+@_typing.final
+class GetSecondFactorRequest(_message.Message):
+    """GetSecondFactorRequest names whose."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    USER_ID_FIELD_NUMBER: _builtins.int
+    user_id: _builtins.str
+    """Id of the user. Empty: the calling user."""
+    def __init__(
+        self,
+        *,
+        user_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["user_id", b"user_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSecondFactorRequest: _TypeAlias = GetSecondFactorRequest  # noqa: Y015
+
+@_typing.final
+class GetSecondFactorResponse(_message.Message):
+    """GetSecondFactorResponse tells how a second factor stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOTP_CONFIRM_TIME_FIELD_NUMBER: _builtins.int
+    RECOVERY_CODES_LEFT_FIELD_NUMBER: _builtins.int
+    recovery_codes_left: _builtins.int
+    """How many recovery codes are left."""
+    @_builtins.property
+    def totp_confirm_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when TOTP is in force. Unset: it is not."""
+
+    def __init__(
+        self,
+        *,
+        totp_confirm_time: _timestamp_pb2.Timestamp | None = ...,
+        recovery_codes_left: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["totp_confirm_time", b"totp_confirm_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recovery_codes_left", b"recovery_codes_left", "totp_confirm_time", b"totp_confirm_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSecondFactorResponse: _TypeAlias = GetSecondFactorResponse  # noqa: Y015
+
+@_typing.final
+class EnrollTotpRequest(_message.Message):
+    """EnrollTotpRequest proves that it is the user who asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PASSWORD_FIELD_NUMBER: _builtins.int
+    ONE_TIME_CODE_FIELD_NUMBER: _builtins.int
+    password: _builtins.str
+    """Password. Needed while no second factor is in force."""
+    one_time_code: _builtins.str
+    """TOTP code or recovery code. Needed while a second factor is in force, which this one is to replace."""
+    def __init__(
+        self,
+        *,
+        password: _builtins.str = ...,
+        one_time_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["one_time_code", b"one_time_code", "password", b"password"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrollTotpRequest: _TypeAlias = EnrollTotpRequest  # noqa: Y015
+
+@_typing.final
+class EnrollTotpResponse(_message.Message):
+    """EnrollTotpResponse is a secret for the user's authenticator app. Shown this once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRET_FIELD_NUMBER: _builtins.int
+    URI_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    secret: _builtins.str
+    """The secret in base32, to be typed in."""
+    uri: _builtins.str
+    """`otpauth://totp/…`, to be shown as a QR code."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when it can be confirmed."""
+
+    def __init__(
+        self,
+        *,
+        secret: _builtins.str = ...,
+        uri: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "secret", b"secret", "uri", b"uri"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EnrollTotpResponse: _TypeAlias = EnrollTotpResponse  # noqa: Y015
+
+@_typing.final
+class ConfirmTotpRequest(_message.Message):
+    """ConfirmTotpRequest proves that the app has the secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ONE_TIME_CODE_FIELD_NUMBER: _builtins.int
+    one_time_code: _builtins.str
+    """Code that the app shows."""
+    def __init__(
+        self,
+        *,
+        one_time_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["one_time_code", b"one_time_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmTotpRequest: _TypeAlias = ConfirmTotpRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmTotpResponse(_message.Message):
+    """ConfirmTotpResponse is the recovery codes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOVERY_CODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recovery_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Recovery codes, each good once in the place of a TOTP code. Shown this once; only keyed hashes are stored."""
+
+    def __init__(
+        self,
+        *,
+        recovery_codes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recovery_codes", b"recovery_codes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmTotpResponse: _TypeAlias = ConfirmTotpResponse  # noqa: Y015
+
+@_typing.final
+class DisableTotpRequest(_message.Message):
+    """DisableTotpRequest proves that it is the user who asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ONE_TIME_CODE_FIELD_NUMBER: _builtins.int
+    one_time_code: _builtins.str
+    """TOTP code or recovery code."""
+    def __init__(
+        self,
+        *,
+        one_time_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["one_time_code", b"one_time_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisableTotpRequest: _TypeAlias = DisableTotpRequest  # noqa: Y015
+
+@_typing.final
+class DisableTotpResponse(_message.Message):
+    """DisableTotpResponse acknowledges."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DisableTotpResponse: _TypeAlias = DisableTotpResponse  # noqa: Y015
+
+@_typing.final
+class RegenerateRecoveryCodesRequest(_message.Message):
+    """RegenerateRecoveryCodesRequest proves that it is the user who asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ONE_TIME_CODE_FIELD_NUMBER: _builtins.int
+    one_time_code: _builtins.str
+    """TOTP code or recovery code."""
+    def __init__(
+        self,
+        *,
+        one_time_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["one_time_code", b"one_time_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegenerateRecoveryCodesRequest: _TypeAlias = RegenerateRecoveryCodesRequest  # noqa: Y015
+
+@_typing.final
+class RegenerateRecoveryCodesResponse(_message.Message):
+    """RegenerateRecoveryCodesResponse is the new recovery codes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOVERY_CODES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recovery_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Recovery codes, as in ConfirmTotpResponse. Those before are good no more."""
+
+    def __init__(
+        self,
+        *,
+        recovery_codes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recovery_codes", b"recovery_codes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegenerateRecoveryCodesResponse: _TypeAlias = RegenerateRecoveryCodesResponse  # noqa: Y015
 
 @_typing.final
 class GetKeySetRequest(_message.Message):

@@ -85,6 +85,36 @@ class AuthServiceStub(object):
                 request_serializer=authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsRequest.SerializeToString,
                 response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsResponse.FromString,
                 _registered_method=True)
+        self.StepUp = channel.unary_unary(
+                '/authsvc.v1.AuthService/StepUp',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.StepUpRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.StepUpResponse.FromString,
+                _registered_method=True)
+        self.GetSecondFactor = channel.unary_unary(
+                '/authsvc.v1.AuthService/GetSecondFactor',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.GetSecondFactorRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.GetSecondFactorResponse.FromString,
+                _registered_method=True)
+        self.EnrollTotp = channel.unary_unary(
+                '/authsvc.v1.AuthService/EnrollTotp',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.EnrollTotpRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.EnrollTotpResponse.FromString,
+                _registered_method=True)
+        self.ConfirmTotp = channel.unary_unary(
+                '/authsvc.v1.AuthService/ConfirmTotp',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmTotpRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmTotpResponse.FromString,
+                _registered_method=True)
+        self.DisableTotp = channel.unary_unary(
+                '/authsvc.v1.AuthService/DisableTotp',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.DisableTotpRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.DisableTotpResponse.FromString,
+                _registered_method=True)
+        self.RegenerateRecoveryCodes = channel.unary_unary(
+                '/authsvc.v1.AuthService/RegenerateRecoveryCodes',
+                request_serializer=authsvc_dot_v1_dot_auth__service__pb2.RegenerateRecoveryCodesRequest.SerializeToString,
+                response_deserializer=authsvc_dot_v1_dot_auth__service__pb2.RegenerateRecoveryCodesResponse.FromString,
+                _registered_method=True)
         self.GetKeySet = channel.unary_unary(
                 '/authsvc.v1.AuthService/GetKeySet',
                 request_serializer=authsvc_dot_v1_dot_auth__service__pb2.GetKeySetRequest.SerializeToString,
@@ -105,6 +135,8 @@ class AuthServiceServicer(object):
         """Login checks a password and starts a session. Caller: a client with `login`.
         UNAUTHENTICATED (INVALID_CREDENTIALS) alike for unknown user, wrong password and disabled account;
         RESOURCE_EXHAUSTED (RATE_LIMITED, OVERLOADED) with RetryInfo.
+        Where a second factor is in force the right password gets a `challenge`, and a second call that answers it gets the
+        session: UNAUTHENTICATED (INVALID_ONE_TIME_CODE: ask for another code; CHALLENGE_NOT_ACTIVE: begin anew).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -182,6 +214,56 @@ class AuthServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StepUp(self, request, context):
+        """StepUp has the user of a session prove again who they are: by a code where a second factor is in force, else by
+        password. The session goes on with new `auth_time`, `amr` and `acr`, and with another session token: the one before
+        ends. Caller: the client that owns the session.
+        UNAUTHENTICATED (INVALID_ONE_TIME_CODE, INVALID_CREDENTIALS, SESSION_NOT_ACTIVE), RESOURCE_EXHAUSTED (RATE_LIMITED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSecondFactor(self, request, context):
+        """GetSecondFactor tells how a user's second factor stands. Caller: the user; an admin.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EnrollTotp(self, request, context):
+        """EnrollTotp makes a TOTP secret (RFC 6238) for the calling user. It is in force once ConfirmTotp has seen a code of
+        it; one that is in force already stays so until then. Caller: the user.
+        UNAUTHENTICATED (INVALID_CREDENTIALS, INVALID_ONE_TIME_CODE), RESOURCE_EXHAUSTED (RATE_LIMITED).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmTotp(self, request, context):
+        """ConfirmTotp puts the secret that EnrollTotp made into force, and returns recovery codes, once. Caller: the user.
+        UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED: none waits, or not any more).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DisableTotp(self, request, context):
+        """DisableTotp ends the calling user's second factor, and their recovery codes. Caller: the user.
+        UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED), RESOURCE_EXHAUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RegenerateRecoveryCodes(self, request, context):
+        """RegenerateRecoveryCodes replaces the calling user's recovery codes by others, returned once. Caller: the user.
+        UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED), RESOURCE_EXHAUSTED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetKeySet(self, request, context):
         """GetKeySet returns the public keys that access tokens are verified with. Public.
         """
@@ -250,6 +332,36 @@ def add_AuthServiceServicer_to_server(servicer, server):
                     servicer.ListSecurityEvents,
                     request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsRequest.FromString,
                     response_serializer=authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsResponse.SerializeToString,
+            ),
+            'StepUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.StepUp,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.StepUpRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.StepUpResponse.SerializeToString,
+            ),
+            'GetSecondFactor': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSecondFactor,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.GetSecondFactorRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.GetSecondFactorResponse.SerializeToString,
+            ),
+            'EnrollTotp': grpc.unary_unary_rpc_method_handler(
+                    servicer.EnrollTotp,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.EnrollTotpRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.EnrollTotpResponse.SerializeToString,
+            ),
+            'ConfirmTotp': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmTotp,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmTotpRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.ConfirmTotpResponse.SerializeToString,
+            ),
+            'DisableTotp': grpc.unary_unary_rpc_method_handler(
+                    servicer.DisableTotp,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.DisableTotpRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.DisableTotpResponse.SerializeToString,
+            ),
+            'RegenerateRecoveryCodes': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegenerateRecoveryCodes,
+                    request_deserializer=authsvc_dot_v1_dot_auth__service__pb2.RegenerateRecoveryCodesRequest.FromString,
+                    response_serializer=authsvc_dot_v1_dot_auth__service__pb2.RegenerateRecoveryCodesResponse.SerializeToString,
             ),
             'GetKeySet': grpc.unary_unary_rpc_method_handler(
                     servicer.GetKeySet,
@@ -533,6 +645,168 @@ class AuthService(object):
             '/authsvc.v1.AuthService/ListSecurityEvents',
             authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsRequest.SerializeToString,
             authsvc_dot_v1_dot_auth__service__pb2.ListSecurityEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StepUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/StepUp',
+            authsvc_dot_v1_dot_auth__service__pb2.StepUpRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.StepUpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSecondFactor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/GetSecondFactor',
+            authsvc_dot_v1_dot_auth__service__pb2.GetSecondFactorRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.GetSecondFactorResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EnrollTotp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/EnrollTotp',
+            authsvc_dot_v1_dot_auth__service__pb2.EnrollTotpRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.EnrollTotpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmTotp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/ConfirmTotp',
+            authsvc_dot_v1_dot_auth__service__pb2.ConfirmTotpRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.ConfirmTotpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DisableTotp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/DisableTotp',
+            authsvc_dot_v1_dot_auth__service__pb2.DisableTotpRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.DisableTotpResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegenerateRecoveryCodes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/authsvc.v1.AuthService/RegenerateRecoveryCodes',
+            authsvc_dot_v1_dot_auth__service__pb2.RegenerateRecoveryCodesRequest.SerializeToString,
+            authsvc_dot_v1_dot_auth__service__pb2.RegenerateRecoveryCodesResponse.FromString,
             options,
             channel_credentials,
             insecure,

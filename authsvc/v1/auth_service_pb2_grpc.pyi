@@ -45,6 +45,8 @@ class AuthServiceStub:
     """Login checks a password and starts a session. Caller: a client with `login`.
     UNAUTHENTICATED (INVALID_CREDENTIALS) alike for unknown user, wrong password and disabled account;
     RESOURCE_EXHAUSTED (RATE_LIMITED, OVERLOADED) with RetryInfo.
+    Where a second factor is in force the right password gets a `challenge`, and a second call that answers it gets the
+    session: UNAUTHENTICATED (INVALID_ONE_TIME_CODE: ask for another code; CHALLENGE_NOT_ACTIVE: begin anew).
     """
     Refresh: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshRequest, _auth_service_pb2.RefreshResponse]
     """Refresh trades a refresh token for its successor and a new access token. Caller: the client that owns the session.
@@ -79,6 +81,31 @@ class AuthServiceStub:
     """
     ListSecurityEvents: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ListSecurityEventsRequest, _auth_service_pb2.ListSecurityEventsResponse]
     """ListSecurityEvents lists what has happened to the calling user's own account, newest first. Caller: the user."""
+    StepUp: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.StepUpRequest, _auth_service_pb2.StepUpResponse]
+    """StepUp has the user of a session prove again who they are: by a code where a second factor is in force, else by
+    password. The session goes on with new `auth_time`, `amr` and `acr`, and with another session token: the one before
+    ends. Caller: the client that owns the session.
+    UNAUTHENTICATED (INVALID_ONE_TIME_CODE, INVALID_CREDENTIALS, SESSION_NOT_ACTIVE), RESOURCE_EXHAUSTED (RATE_LIMITED).
+    """
+    GetSecondFactor: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.GetSecondFactorRequest, _auth_service_pb2.GetSecondFactorResponse]
+    """GetSecondFactor tells how a user's second factor stands. Caller: the user; an admin."""
+    EnrollTotp: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.EnrollTotpRequest, _auth_service_pb2.EnrollTotpResponse]
+    """EnrollTotp makes a TOTP secret (RFC 6238) for the calling user. It is in force once ConfirmTotp has seen a code of
+    it; one that is in force already stays so until then. Caller: the user.
+    UNAUTHENTICATED (INVALID_CREDENTIALS, INVALID_ONE_TIME_CODE), RESOURCE_EXHAUSTED (RATE_LIMITED).
+    """
+    ConfirmTotp: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmTotpRequest, _auth_service_pb2.ConfirmTotpResponse]
+    """ConfirmTotp puts the secret that EnrollTotp made into force, and returns recovery codes, once. Caller: the user.
+    UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED: none waits, or not any more).
+    """
+    DisableTotp: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.DisableTotpRequest, _auth_service_pb2.DisableTotpResponse]
+    """DisableTotp ends the calling user's second factor, and their recovery codes. Caller: the user.
+    UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED), RESOURCE_EXHAUSTED.
+    """
+    RegenerateRecoveryCodes: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RegenerateRecoveryCodesRequest, _auth_service_pb2.RegenerateRecoveryCodesResponse]
+    """RegenerateRecoveryCodes replaces the calling user's recovery codes by others, returned once. Caller: the user.
+    UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED), RESOURCE_EXHAUSTED.
+    """
     GetKeySet: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.GetKeySetRequest, _auth_service_pb2.GetKeySetResponse]
     """GetKeySet returns the public keys that access tokens are verified with. Public."""
     Watch: _grpc.UnaryStreamMultiCallable[_auth_service_pb2.WatchRequest, _auth_service_pb2.WatchResponse]
@@ -96,6 +123,8 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Login checks a password and starts a session. Caller: a client with `login`.
     UNAUTHENTICATED (INVALID_CREDENTIALS) alike for unknown user, wrong password and disabled account;
     RESOURCE_EXHAUSTED (RATE_LIMITED, OVERLOADED) with RetryInfo.
+    Where a second factor is in force the right password gets a `challenge`, and a second call that answers it gets the
+    session: UNAUTHENTICATED (INVALID_ONE_TIME_CODE: ask for another code; CHALLENGE_NOT_ACTIVE: begin anew).
     """
     Refresh: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RefreshRequest, _auth_service_pb2.RefreshResponse]  # type: ignore[assignment]
     """Refresh trades a refresh token for its successor and a new access token. Caller: the client that owns the session.
@@ -130,6 +159,31 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """
     ListSecurityEvents: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ListSecurityEventsRequest, _auth_service_pb2.ListSecurityEventsResponse]  # type: ignore[assignment]
     """ListSecurityEvents lists what has happened to the calling user's own account, newest first. Caller: the user."""
+    StepUp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.StepUpRequest, _auth_service_pb2.StepUpResponse]  # type: ignore[assignment]
+    """StepUp has the user of a session prove again who they are: by a code where a second factor is in force, else by
+    password. The session goes on with new `auth_time`, `amr` and `acr`, and with another session token: the one before
+    ends. Caller: the client that owns the session.
+    UNAUTHENTICATED (INVALID_ONE_TIME_CODE, INVALID_CREDENTIALS, SESSION_NOT_ACTIVE), RESOURCE_EXHAUSTED (RATE_LIMITED).
+    """
+    GetSecondFactor: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetSecondFactorRequest, _auth_service_pb2.GetSecondFactorResponse]  # type: ignore[assignment]
+    """GetSecondFactor tells how a user's second factor stands. Caller: the user; an admin."""
+    EnrollTotp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.EnrollTotpRequest, _auth_service_pb2.EnrollTotpResponse]  # type: ignore[assignment]
+    """EnrollTotp makes a TOTP secret (RFC 6238) for the calling user. It is in force once ConfirmTotp has seen a code of
+    it; one that is in force already stays so until then. Caller: the user.
+    UNAUTHENTICATED (INVALID_CREDENTIALS, INVALID_ONE_TIME_CODE), RESOURCE_EXHAUSTED (RATE_LIMITED).
+    """
+    ConfirmTotp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ConfirmTotpRequest, _auth_service_pb2.ConfirmTotpResponse]  # type: ignore[assignment]
+    """ConfirmTotp puts the secret that EnrollTotp made into force, and returns recovery codes, once. Caller: the user.
+    UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED: none waits, or not any more).
+    """
+    DisableTotp: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.DisableTotpRequest, _auth_service_pb2.DisableTotpResponse]  # type: ignore[assignment]
+    """DisableTotp ends the calling user's second factor, and their recovery codes. Caller: the user.
+    UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED), RESOURCE_EXHAUSTED.
+    """
+    RegenerateRecoveryCodes: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RegenerateRecoveryCodesRequest, _auth_service_pb2.RegenerateRecoveryCodesResponse]  # type: ignore[assignment]
+    """RegenerateRecoveryCodes replaces the calling user's recovery codes by others, returned once. Caller: the user.
+    UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED), RESOURCE_EXHAUSTED.
+    """
     GetKeySet: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.GetKeySetRequest, _auth_service_pb2.GetKeySetResponse]  # type: ignore[assignment]
     """GetKeySet returns the public keys that access tokens are verified with. Public."""
     Watch: _aio.UnaryStreamMultiCallable[_auth_service_pb2.WatchRequest, _auth_service_pb2.WatchResponse]  # type: ignore[assignment]
@@ -150,6 +204,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Login checks a password and starts a session. Caller: a client with `login`.
         UNAUTHENTICATED (INVALID_CREDENTIALS) alike for unknown user, wrong password and disabled account;
         RESOURCE_EXHAUSTED (RATE_LIMITED, OVERLOADED) with RetryInfo.
+        Where a second factor is in force the right password gets a `challenge`, and a second call that answers it gets the
+        session: UNAUTHENTICATED (INVALID_ONE_TIME_CODE: ask for another code; CHALLENGE_NOT_ACTIVE: begin anew).
         """
 
     @_abc_1.abstractmethod
@@ -238,6 +294,67 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.ListSecurityEventsResponse, _abc.Awaitable[_auth_service_pb2.ListSecurityEventsResponse]]:
         """ListSecurityEvents lists what has happened to the calling user's own account, newest first. Caller: the user."""
+
+    @_abc_1.abstractmethod
+    def StepUp(
+        self,
+        request: _auth_service_pb2.StepUpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.StepUpResponse, _abc.Awaitable[_auth_service_pb2.StepUpResponse]]:
+        """StepUp has the user of a session prove again who they are: by a code where a second factor is in force, else by
+        password. The session goes on with new `auth_time`, `amr` and `acr`, and with another session token: the one before
+        ends. Caller: the client that owns the session.
+        UNAUTHENTICATED (INVALID_ONE_TIME_CODE, INVALID_CREDENTIALS, SESSION_NOT_ACTIVE), RESOURCE_EXHAUSTED (RATE_LIMITED).
+        """
+
+    @_abc_1.abstractmethod
+    def GetSecondFactor(
+        self,
+        request: _auth_service_pb2.GetSecondFactorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.GetSecondFactorResponse, _abc.Awaitable[_auth_service_pb2.GetSecondFactorResponse]]:
+        """GetSecondFactor tells how a user's second factor stands. Caller: the user; an admin."""
+
+    @_abc_1.abstractmethod
+    def EnrollTotp(
+        self,
+        request: _auth_service_pb2.EnrollTotpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.EnrollTotpResponse, _abc.Awaitable[_auth_service_pb2.EnrollTotpResponse]]:
+        """EnrollTotp makes a TOTP secret (RFC 6238) for the calling user. It is in force once ConfirmTotp has seen a code of
+        it; one that is in force already stays so until then. Caller: the user.
+        UNAUTHENTICATED (INVALID_CREDENTIALS, INVALID_ONE_TIME_CODE), RESOURCE_EXHAUSTED (RATE_LIMITED).
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmTotp(
+        self,
+        request: _auth_service_pb2.ConfirmTotpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.ConfirmTotpResponse, _abc.Awaitable[_auth_service_pb2.ConfirmTotpResponse]]:
+        """ConfirmTotp puts the secret that EnrollTotp made into force, and returns recovery codes, once. Caller: the user.
+        UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED: none waits, or not any more).
+        """
+
+    @_abc_1.abstractmethod
+    def DisableTotp(
+        self,
+        request: _auth_service_pb2.DisableTotpRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.DisableTotpResponse, _abc.Awaitable[_auth_service_pb2.DisableTotpResponse]]:
+        """DisableTotp ends the calling user's second factor, and their recovery codes. Caller: the user.
+        UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED), RESOURCE_EXHAUSTED.
+        """
+
+    @_abc_1.abstractmethod
+    def RegenerateRecoveryCodes(
+        self,
+        request: _auth_service_pb2.RegenerateRecoveryCodesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_auth_service_pb2.RegenerateRecoveryCodesResponse, _abc.Awaitable[_auth_service_pb2.RegenerateRecoveryCodesResponse]]:
+        """RegenerateRecoveryCodes replaces the calling user's recovery codes by others, returned once. Caller: the user.
+        UNAUTHENTICATED (INVALID_ONE_TIME_CODE), FAILED_PRECONDITION (SECOND_FACTOR_NOT_ENROLLED), RESOURCE_EXHAUSTED.
+        """
 
     @_abc_1.abstractmethod
     def GetKeySet(

@@ -41,6 +41,12 @@ RPCS = {
     "AuthService/ListSessions": Rpc(JUDGED, "OK"),
     "AuthService/ChangePassword": Rpc(JUDGED, _BAD),
     "AuthService/ListSecurityEvents": Rpc(JUDGED, "OK"),
+    "AuthService/StepUp": Rpc(Permission.LOGIN, _BAD),
+    "AuthService/GetSecondFactor": Rpc(JUDGED, "OK"),
+    "AuthService/EnrollTotp": Rpc(JUDGED, _BAD),
+    "AuthService/ConfirmTotp": Rpc(JUDGED, _BAD),
+    "AuthService/DisableTotp": Rpc(JUDGED, _BAD),
+    "AuthService/RegenerateRecoveryCodes": Rpc(JUDGED, _BAD),
     "AuthService/GetKeySet": Rpc(ANYBODY, "OK"),
     "AuthService/Watch": Rpc(Permission.INTROSPECT, "OK"),
     "AdminService/CreateUser": Rpc(Permission.ADMIN, _BAD),
@@ -50,6 +56,7 @@ RPCS = {
     "AdminService/DisableUser": Rpc(Permission.ADMIN, _BAD),
     "AdminService/EnableUser": Rpc(Permission.ADMIN, _BAD),
     "AdminService/SetScopes": Rpc(Permission.ADMIN, _BAD),
+    "AdminService/ResetSecondFactor": Rpc(Permission.ADMIN, _BAD),
     "AdminService/CreateClient": Rpc(Permission.ADMIN, _BAD),
     "AdminService/UpdateClient": Rpc(Permission.ADMIN, _BAD),
     "AdminService/ListClients": Rpc(Permission.ADMIN, "OK"),
@@ -65,6 +72,7 @@ RPCS = {
 _CLIENT_LISTS = {
     "AuthService/ListSessions": "CALLER_NOT_PERMITTED",
     "AuthService/ListSecurityEvents": "CALLER_NOT_PERMITTED",
+    "AuthService/GetSecondFactor": "CALLER_NOT_PERMITTED",
 }
 _ADMIN_LISTS = {**_CLIENT_LISTS, "AuthService/ListSessions": _BAD}
 

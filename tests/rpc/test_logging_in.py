@@ -187,7 +187,7 @@ async def test_access_token_says(service: Service) -> None:
     assert set(header) == {"alg", "kid", "typ"}
     assert header["typ"] == "at+jwt"
     assert set(payload) == {
-        "iss", "sub", "aud", "client_id", "iat", "exp", "jti", "sid", "scope", "auth_time", "amr",
+        "iss", "sub", "aud", "client_id", "iat", "exp", "jti", "sid", "scope", "auth_time", "acr", "amr",
     }  # fmt: skip
     assert (payload["sub"], payload["sid"]) == (login.session.user_id, login.session.id)
     assert "alice" not in json.dumps(payload)

@@ -1,4 +1,4 @@
-"""Owns sessions, one row each: to create, find and touch. Leaves refreshing and ending to those."""
+"""Owns sessions, one row each: to create, find and touch. Leaves refreshing, stepping up and ending to those."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,8 +6,9 @@ from sqlalchemy import BigInteger, and_, bindparam, insert, or_, select, tuple_,
 
 from authsvc.core.contracts import NewTokens, Revoked, RevokeOrder, Rotation
 from authsvc.core.model import AuditEvent, RefreshState, Session
-from authsvc.stores.sql import ending, refreshing
+from authsvc.stores.sql import ending, refreshing, stepping_up
 from authsvc.stores.sql.database import Database
+from authsvc.stores.sql.failures import RuleBroken
 from authsvc.stores.sql.rows import SESSION_COLUMNS, is_id, session, session_values
 from authsvc.stores.sql.schema import ID, sessions, users
 
@@ -73,7 +74,12 @@ class SessionStore:
         if not is_id(session.user_id):
             return False
         values = {**session_values(session, tokens), "password_seen_at": password_changed_at}
-        return bool(await self._database.change(_CREATE, values, audit))
+        try:
+            return bool(await self._database.change(_CREATE, values, audit))
+        except RuleBroken:
+            if await self.get(session.id) is None:
+                raise
+            return False  # There is one of this id.
 
     async def get(self, session_id: str) -> Session | None:
         """Return the session, live or ended."""
@@ -86,6 +92,12 @@ class SessionStore:
         """Return the session with this session token, live or ended."""
         rows = await self._database.read(_BY_SESSION_HASH, {"session_token_hash": session_hash})
         return session(rows[0]) if rows else None
+
+    async def step_up(
+        self, session_id: str, amr: tuple[str, ...], session_hash: bytes, now: int, audit: AuditEvent
+    ) -> tuple[Session, bytes | None] | None:
+        """Set `amr` and `stepped_up_at` of a live session, and replace its session token if it has one."""
+        return await stepping_up.step_up(self._database, session_id, amr, session_hash, now, audit)
 
     async def list_user(
         self, user_id: str, limit: int, before: tuple[int, str] | None, live_at: int | None

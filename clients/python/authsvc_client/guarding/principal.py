@@ -36,6 +36,7 @@ class Principal:
     issued_at: int
     expires_at: int
     token: AccessToken | None = field(default=None, repr=False)
+    acr: str = ""
 
     @classmethod
     def of_token(cls, token: AccessToken) -> "Principal":
@@ -51,12 +52,14 @@ class Principal:
             token.issued_at,
             token.expires_at,
             token,
+            token.acr,
         )
 
     @classmethod
     def of_session(cls, session: Session) -> "Principal":
         """Whom an active session speaks for."""
         created_at = _milliseconds(session.create_time)
+        authenticated_at = _milliseconds(session.auth_time) if session.HasField("auth_time") else created_at
         return cls(
             session.user_id,
             session.client_id,
@@ -64,9 +67,10 @@ class Principal:
             frozenset(session.scopes),
             tuple(session.audiences),
             tuple(session.amr),
-            created_at,
+            authenticated_at,
             created_at,
             _milliseconds(session.session_idle_expire_time),
+            acr=session.acr,
         )
 
 

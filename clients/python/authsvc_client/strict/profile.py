@@ -38,7 +38,7 @@ _SCOPE: Final = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 class AccessToken:
     """A verified access token. `…_at` are Unix milliseconds; `claims` are all claims as they were signed.
 
-    `authenticated_at` is None when the token has no `auth_time`; `scopes` and `amr` are empty when absent.
+    `authenticated_at` is None when the token has no `auth_time`; `scopes`, `amr` and `acr` are empty when absent.
     """
 
     issuer: str
@@ -54,6 +54,7 @@ class AccessToken:
     amr: tuple[str, ...]
     key_id: str
     claims: Mapping[str, Any] = field(compare=False, repr=False)
+    acr: str = ""
 
 
 def verify_access_token(
@@ -131,6 +132,7 @@ def _read_claims(claims: dict[str, Any], key_id: str) -> AccessToken:
         amr=_texts(claims["amr"], "amr") if "amr" in claims else (),
         key_id=key_id,
         claims=MappingProxyType(claims),
+        acr=_text(claims, "acr") if "acr" in claims else "",
     )
 
 

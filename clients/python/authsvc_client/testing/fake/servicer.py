@@ -80,6 +80,28 @@ class FakeServicer(auth_service_pb2_grpc.AuthServiceServicer):
     ) -> pb.ListSecurityEventsResponse:
         context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no accounts")
 
+    def StepUp(self, request: pb.StepUpRequest, context: Context) -> pb.StepUpResponse:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no accounts")
+
+    def GetSecondFactor(
+        self, request: pb.GetSecondFactorRequest, context: Context
+    ) -> pb.GetSecondFactorResponse:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no accounts")
+
+    def EnrollTotp(self, request: pb.EnrollTotpRequest, context: Context) -> pb.EnrollTotpResponse:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no accounts")
+
+    def ConfirmTotp(self, request: pb.ConfirmTotpRequest, context: Context) -> pb.ConfirmTotpResponse:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no accounts")
+
+    def DisableTotp(self, request: pb.DisableTotpRequest, context: Context) -> pb.DisableTotpResponse:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no accounts")
+
+    def RegenerateRecoveryCodes(
+        self, request: pb.RegenerateRecoveryCodesRequest, context: Context
+    ) -> pb.RegenerateRecoveryCodesResponse:
+        context.abort(grpc.StatusCode.UNIMPLEMENTED, "the fake has no accounts")
+
     def GetKeySet(self, request: pb.GetKeySetRequest, context: Context) -> pb.GetKeySetResponse:
         self.calls["GetKeySet"] += 1
         if self.is_down:
