@@ -103,7 +103,7 @@ class _Rules:
             refresh=self._refresh(),
             revoke=Revoke(parts.stores.sessions, parts.announcer, self._mint, self._own_tokens, clock),
             validator=self._validator,
-            exchange=Exchange(self._validator, self._access, clock),
+            exchange=Exchange(self._validator, self._access, parts.registry, clock),
             introspect=self._introspect(),
             list_sessions=ListSessions(parts.stores.sessions, clock),
             change_password=self._change_password(),
@@ -112,7 +112,9 @@ class _Rules:
             step_up=self._step_up(),
             users=self._users(),
             clients=self._clients(),
-            callers=Callers(self._mint, parts.registry, self._validator, self._own_tokens),
+            callers=Callers(
+                self._mint, parts.registry, self._validator, self._own_tokens, parts.settings.issuer
+            ),
             explain=self._explain(),
             audit_events=ListAuditEvents(parts.stores.audit),
             keys=parts.keys,
@@ -208,6 +210,7 @@ class _Rules:
         return Refresh(
             sessions=parts.stores.sessions,
             announcer=parts.announcer,
+            clients=parts.registry,
             mint=self._mint,
             access=self._access,
             clock=parts.outside.clock,

@@ -18,6 +18,11 @@ def new_id(now: int, random_bytes: RandomBytes) -> str:
     return str(UUID(int=now << 80 | _VERSION_7 | rand_a << 64 | _VARIANT | rand_b))
 
 
+def made_at(text: str) -> int:
+    """Return when `new_id` made this one."""
+    return UUID(text).int >> 80
+
+
 def is_id(text: str) -> bool:
     """Whether the text is a UUID in its canonical form."""
     try:

@@ -6,6 +6,7 @@
       fewer than 3 replays so far                    benign replay (lost reply, two tabs): the same successor again
     g = G-1 otherwise; g < G-1                       reuse: a token was stolen; the session ends, at once and for good
     another client than the owner                    refused; the session lives on
+    the owner may have no audience of it any more    refused; the token is not used up
     anything else                                    not active, and nothing more is told
 
 "Successor not yet used" needs no column: using it moves G, which makes the presented token g < G-1.
@@ -17,12 +18,14 @@ from enum import Enum, auto
 
 from authsvc.core.access_tokens import AccessToken, AccessTokens
 from authsvc.core.announce import Announcer
+from authsvc.core.client_registry import ClientRegistry
 from authsvc.core.clock import SECOND, Clock
 from authsvc.core.contracts import RevokeOrder, Rotation, SessionStore
 from authsvc.core.errors import CallerNotPermitted, RefreshTokenNotActive, RefreshTokenReused
+from authsvc.core.grants import granted
+from authsvc.core.ids import made_at
 from authsvc.core.lifetimes import REVOCATION_GRACE
-from authsvc.core.model import AuditEvent, RefreshState, RevokeReason, Session
-from authsvc.core.narrowing import narrowed
+from authsvc.core.model import AuditEvent, Client, RefreshState, RevokeReason, Session
 from authsvc.core.operation import Asked
 from authsvc.core.sealing import CannotUnseal, seal_successor, unseal_successor
 from authsvc.core.tokens import RandomBytes, RefreshToken, TokenMint, TokenNotOurs
@@ -77,6 +80,7 @@ class Refresh:
         *,
         sessions: SessionStore,
         announcer: Announcer,
+        clients: ClientRegistry,
         mint: TokenMint,
         access: AccessTokens,
         clock: Clock,
@@ -84,6 +88,7 @@ class Refresh:
     ) -> None:
         self._sessions = sessions
         self._announcer = announcer
+        self._clients = clients
         self._mint = mint
         self._access = access
         self._clock = clock
@@ -98,9 +103,12 @@ class Refresh:
             presented = self._mint.read_refresh(token)
         except TokenNotOurs:
             raise RefreshTokenNotActive from None
+        client = self._clients.get(asked.caller.client_id)
+        if client is None:
+            raise CallerNotPermitted
         self._access.ensure_signer()
-        if audiences or scopes:
-            await self._check_narrows(presented, audiences, scopes)
+        if audiences or scopes or _was_changed_since(client, presented):
+            await self._check_narrows(client, presented, audiences, scopes)
         now = self._clock()
         successor = self._mint.refresh_token(presented.session_id, presented.generation + 1)
         rotation = Rotation(
@@ -118,23 +126,17 @@ class Refresh:
         text = successor.text
         if session is None:
             session, text = await self._not_rotated(presented, asked, now)
-        access = self._access.issue(
-            session,
-            narrowed(session.audiences, audiences, "audiences"),
-            narrowed(session.scopes, scopes, "scopes"),
-            now,
-        )
+        access = self._access.issue(session, *granted(session, (client,), audiences, scopes), now)
         return Refreshed(session, text, access, replayed)
 
     async def _check_narrows(
-        self, presented: RefreshToken, audiences: Sequence[str], scopes: Sequence[str]
+        self, client: Client, presented: RefreshToken, audiences: Sequence[str], scopes: Sequence[str]
     ) -> None:
-        """Refuse a widening before the token is burnt. What was granted at login never changes."""
+        """Refuse what may not be had before the token is burnt. What was granted at login never grows."""
         session = await self._sessions.get(presented.session_id)
         if session is None:
             raise RefreshTokenNotActive
-        narrowed(session.audiences, audiences, "audiences")
-        narrowed(session.scopes, scopes, "scopes")
+        granted(session, (client,), audiences, scopes)
 
     async def _not_rotated(self, presented: RefreshToken, asked: Asked, now: int) -> tuple[Session, str]:
         found = await self._sessions.get_refresh(presented.session_id)
@@ -186,6 +188,11 @@ class Refresh:
             audit=event,
         )
         await self._announcer.announce(await self._sessions.revoke(presented.session_id, order))
+
+
+def _was_changed_since(client: Client, presented: RefreshToken) -> bool:
+    """Whether the client's registration may be narrower than at the login."""
+    return client.updated_at is not None and made_at(presented.session_id) <= client.updated_at
 
 
 def _verdict(presented: RefreshToken, state: RefreshState, now: int) -> str:

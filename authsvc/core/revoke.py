@@ -142,7 +142,9 @@ class Revoke:
 
     def _order(self, reason: RevokeReason, asked: Asked, user_id: str, session_id: str = "") -> RevokeOrder:
         now = self._clock()
-        reason = reason if reason is not RevokeReason.UNSPECIFIED else _implied(asked.caller, session_id)
+        reason = (
+            reason if reason is not RevokeReason.UNSPECIFIED else _implied(asked.caller, user_id, session_id)
+        )
         audit = AuditEvent(
             "session.revoked",
             now,
@@ -156,8 +158,8 @@ class Revoke:
         return RevokeOrder(now, reason, REVOCATION_GRACE, audit)
 
 
-def _implied(caller: Caller, session_id: str) -> RevokeReason:
-    if caller.has(Permission.ADMIN):
+def _implied(caller: Caller, user_id: str, session_id: str) -> RevokeReason:
+    if caller.has(Permission.ADMIN) and caller.user_id != user_id:
         return RevokeReason.ADMIN
     return RevokeReason.USER if caller.user_id and caller.session_id != session_id else RevokeReason.LOGOUT
 

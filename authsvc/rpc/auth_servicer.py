@@ -74,7 +74,7 @@ class AuthServicer(SecondFactorMethods):
     ) -> pb.ExchangeSessionResponse:
         requests.check_exchange(request)
         exchanged = await self._services.exchange.exchange(
-            request.session_token, request.audiences, request.scopes
+            request.session_token, request.audiences, request.scopes, call.caller
         )
         return convert.exchange_response(exchanged, call.caller, self._services.view.revision)
 

@@ -4,26 +4,38 @@ Nothing here is grpc.aio's: another transport can make a Call of its own.
 """
 
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
 from authsvc.core.callers import NOBODY, Caller
+from authsvc.core.certificate_names import names_of
 from authsvc.core.clock import SECOND
 from authsvc.core.model import Device
 from authsvc.core.operation import Asked
 
 Metadata = Sequence[tuple[str, str | bytes]]
+# What the verified certificate of the peer says, as gRPC has it: its values by property, such as `peer_dns`.
+Certificate = Mapping[str, Iterable[bytes]]
+NO_CERTIFICATE: dict[str, Iterable[bytes]] = {}
 
 
 class Call:
     """One call: its metadata, its peer, how long it is waited for (None: for ever) and, once known, who calls."""
 
-    __slots__ = ("_get_peer", "caller", "metadata", "wait_ms")
+    __slots__ = ("_get_certificate", "_get_peer", "caller", "metadata", "wait_ms")
 
-    def __init__(self, metadata: Metadata, get_peer: Callable[[], str], wait_s: float | None) -> None:
-        """`wait_s`: seconds, as gRPC has them. `get_peer` is called when somebody wants to know: mostly nobody does."""
+    def __init__(
+        self,
+        metadata: Metadata,
+        get_peer: Callable[[], str],
+        wait_s: float | None,
+        get_certificate: Callable[[], Certificate] = NO_CERTIFICATE.copy,
+    ) -> None:
+        """`wait_s`: seconds, as gRPC has them. `get_peer`, `get_certificate` are called when somebody wants to know:
+        mostly nobody does."""
         self.metadata = metadata
         self._get_peer = get_peer
+        self._get_certificate = get_certificate
         self.wait_ms = None if wait_s is None else max(0, int(wait_s * SECOND))
         self.caller: Caller = NOBODY
 
@@ -35,6 +47,14 @@ class Call:
     def peer(self) -> str:
         """The peer as gRPC names it, such as `ipv4:127.0.0.1:50051`."""
         return self._get_peer()
+
+    @property
+    def certificate_names(self) -> Sequence[str] | None:
+        """The names in the certificate that the peer proved to hold; None if it has none."""
+        certificate = self._get_certificate()
+        if "x509_pem_cert" not in certificate:
+            return None
+        return names_of(certificate.get("peer_uri", ()), certificate.get("peer_dns", ()))
 
     @property
     def ip_address(self) -> str:

@@ -129,7 +129,8 @@ def _stream(handler: Handler, unread: Handler, read: Read, method: Method, error
 
 def _call(context: Context) -> Call:
     # The metadata are a tuple of pairs, whatever their type says.
-    return Call(context.invocation_metadata(), context.peer, context.time_remaining())  # type: ignore[arg-type]
+    metadata: Any = context.invocation_metadata()
+    return Call(metadata, context.peer, context.time_remaining(), context.auth_context)
 
 
 async def _abort(context: Context, refused: Refused) -> None:

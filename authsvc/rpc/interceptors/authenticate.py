@@ -1,4 +1,8 @@
-"""Owns finding out who calls, once per call, and whether the policy row lets them. Leaves callers to core.callers."""
+"""Owns finding out who calls, once per call, and whether the policy row lets them. Leaves callers to core.callers.
+
+`authorization` says who calls; only where there is none does the certificate of the connection. So a wrong key is
+refused whatever the certificate, and an edge that has a certificate can call for a user.
+"""
 
 from collections.abc import Awaitable
 from typing import Any
@@ -36,13 +40,16 @@ class Authenticate:
             return handler(request, call)
 
         async def resolved(request: Any, call: Call, bearer: str) -> Any:
-            call.caller = await self._callers.resolve(bearer)
+            if bearer:
+                call.caller = await self._callers.resolve(bearer)
+            else:
+                call.caller = await self._callers.resolve_certificate(call.certificate_names or ())
             return await permitted(request, call)
 
         def authenticated(request: Any, call: Call) -> Awaitable[Any]:
             bearer = _bearer(call)
             # A client key is known without I/O; so the path that most calls take has no await in it.
-            caller = self._callers.known(bearer) if bearer else self._stand_in(call)
+            caller = self._callers.known(bearer) if bearer else self._without_bearer(call)
             if caller is None:
                 return resolved(request, call, bearer)
             call.caller = caller
@@ -52,7 +59,10 @@ class Authenticate:
 
         return authenticated
 
-    def _stand_in(self, call: Call) -> Caller:
+    def _without_bearer(self, call: Call) -> Caller | None:
+        names = call.certificate_names
+        if names is not None:
+            return self._callers.known_by_certificate(names)
         return self._anonymous if self._anonymous is not None and call.is_local else NOBODY
 
 
