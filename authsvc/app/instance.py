@@ -45,7 +45,8 @@ from authsvc.settings import Settings
 from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.stores.valkey import CacheStores, open_cache
 
-_STOP_GRACE_SECONDS = 10.0
+_STOP_GRACE_MS = 10 * SECOND
+_QUIET_MS = 200
 _SWEEP_EVERY = 60
 _log = structlog.get_logger("authsvc")
 
@@ -80,6 +81,8 @@ class App:
         self._outside = outside
         self._development = development
         self._shares_port = shares_port
+        self._calls = CallMetrics(self.metrics)
+        self._doors = interceptors.Doors(self._calls)
         self._shield = interceptors.Shield()
         self._background: set[asyncio.Task[None]] = set()
         self._passwords = PasswordHashing(settings.password_slots)
@@ -115,7 +118,8 @@ class App:
         await asyncio.sleep(drain_ms / SECOND)
         self._feed.close()
         if self._server is not None:
-            await self._server.stop(_STOP_GRACE_SECONDS)
+            await self._doors.close(_QUIET_MS, _STOP_GRACE_MS)
+            await self._server.stop(_STOP_GRACE_MS / SECOND)
         await self._shield.drain()
         await end_tasks(self._background)
         await self._tail.close()
@@ -183,10 +187,10 @@ class App:
     def _stack(self, services: Services, errors: interceptors.Errors) -> list[interceptors.Interceptor]:
         """What every call passes, outermost first."""
         anonymous = self._development.anonymous if self._development else None
-        metrics = CallMetrics(self.metrics)
         return [
-            interceptors.Observe(metrics, errors),
-            interceptors.Shed(self.settings.calls_at_once, metrics),
+            interceptors.Observe(self._calls, errors),
+            self._doors,
+            interceptors.Shed(self.settings.calls_at_once, self._calls),
             interceptors.Deadline(),
             interceptors.Authenticate(services.callers, anonymous),
             interceptors.Reach(services.tail),

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from authsvc.rpc.interceptors.authenticate import Authenticate
 from authsvc.rpc.interceptors.deadline import Deadline
+from authsvc.rpc.interceptors.doors import Doors
 from authsvc.rpc.interceptors.errors import Errors
 from authsvc.rpc.interceptors.handler import Handler, Interceptor, Method, Refused
 from authsvc.rpc.interceptors.observe import Observe
@@ -19,6 +20,7 @@ from authsvc.rpc.interceptors.shield import Shield
 __all__ = [
     "Authenticate",
     "Deadline",
+    "Doors",
     "Errors",
     "Handler",
     "Interceptor",

@@ -1,7 +1,8 @@
 """Owns how a channel to authsvc behaves when an instance stops, restarts or dies: the gRPC service config to ship.
 
 Calls spread over all addresses of the target (`dns:///auth.internal:443`, `ipv4:10.0.0.1:443,10.0.0.2:443`), and leave
-an instance as soon as it says that it stops. A call that failed as UNAVAILABLE is made again where that cannot do harm:
+an instance as soon as it says that it stops. A call that failed for want of an instance is made again where that cannot
+do harm:
 
 - what only reads, up to three more times, within about half a second;
 - Revoke, which is idempotent, and Refresh, which within 30 s answers the same token with the same successor, up to two
@@ -19,7 +20,9 @@ READS: Final = (
     "authsvc.v1.AuthService/BatchValidateSessions",
     "authsvc.v1.AuthService/ExchangeSession",
     "authsvc.v1.AuthService/GetKeySet",
+    "authsvc.v1.AuthService/GetSecondFactor",
     "authsvc.v1.AuthService/Introspect",
+    "authsvc.v1.AuthService/ListSecurityEvents",
     "authsvc.v1.AuthService/ListSessions",
     "authsvc.v1.AuthService/ValidateSession",
     "authsvc.v1.AdminService/ExplainToken",
@@ -83,7 +86,8 @@ def _retries(attempts: int) -> dict[str, object]:
         "initialBackoff": "0.05s",
         "maxBackoff": "0.5s",
         "backoffMultiplier": 3,
-        "retryableStatusCodes": ["UNAVAILABLE"],
+        # CANCELLED is what gRPC answers to calls that have arrived at a server when it stops, and not yet begun.
+        "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
     }
 
 
