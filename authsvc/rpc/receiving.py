@@ -3,8 +3,8 @@ says to the servicers.
 
 Every RPC is registered as one that takes a stream, and its one message is read here, because grpc.aio reads the message
 of any other before it calls the handler, and waits for it as long as the caller likes: a call that was begun and left
-there holds 20 KiB. And grpc announces the bounds of metadata, but leaves keeping them to the caller: 3 MB reached a
-handler. Both measured with grpcio 1.85.
+there holds 20 KiB. And gRPC holds to the bounds of metadata only callers who acknowledge them: of another, 3 MB reached
+a handler. Both measured with grpcio 1.85.
 """
 
 import asyncio

@@ -27,8 +27,8 @@ HELD_AT_ONCE = 16_384
 OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_receive_message_length", MESSAGE_MAX_BYTES),
-    # What callers are told to keep to; `receiving` sees to it that they do.
-    ("grpc.max_metadata_size", METADATA_MAX_BYTES // 2),
+    # gRPC holds callers to it who acknowledge it; `receiving`, the others. Between the two it would refuse by lot.
+    ("grpc.max_metadata_size", METADATA_MAX_BYTES),
     ("grpc.absolute_max_metadata_size", METADATA_MAX_BYTES),
     # By default 2^31: 10,000 calls begun on one connection took 195 MiB. Clients let further calls wait their turn.
     ("grpc.max_concurrent_streams", 256),
