@@ -180,6 +180,7 @@ class _Rules:
             factors=parts.stores.second_factors,
             codes=self._codes,
             own_password=self._own_password,
+            clients=parts.registry,
             announcer=parts.announcer,
             form=self._form,
             cache=parts.cache.sessions,

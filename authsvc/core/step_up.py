@@ -9,12 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from authsvc.core.access_tokens import AccessToken, AccessTokens
+from authsvc.core.access_tokens import AccessToken as Issued
+from authsvc.core.access_tokens import AccessTokens
 from authsvc.core.announce import Announcer
 from authsvc.core.cached_sessions import CachedForm
+from authsvc.core.client_registry import ClientRegistry
 from authsvc.core.clock import Clock
 from authsvc.core.contracts import SessionCache, SessionStore, StoreUnavailable
 from authsvc.core.errors import CallerNotPermitted, InvalidRequest, SessionNotActive
+from authsvc.core.grants import granted
 from authsvc.core.model import MULTIPLE_FACTORS, ONE_TIME_CODE, PASSWORD, AuditEvent, Session
 from authsvc.core.one_time_codes import OneTimeCodes
 from authsvc.core.operation import Asked
@@ -23,6 +26,7 @@ from authsvc.core.own_tokens import OwnTokens
 from authsvc.core.second_factor_contract import SecondFactorStore
 from authsvc.core.tokens import Kind, Minted, TokenMint, kind_of
 from authsvc.core.validate import SessionValidator
+from authsvc_client.strict import AccessToken
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,11 @@ class SteppedUp:
 
     session: Session
     session_token: str = field(repr=False)
-    access: AccessToken | None
+    access: Issued | None
 
 
-class Granted(NamedTuple):
-    """What an access token may be for."""
+class Grant(NamedTuple):
+    """What an access token is for."""
 
     audiences: tuple[str, ...]
     scopes: tuple[str, ...]
@@ -61,6 +65,7 @@ class StepUp:
         factors: SecondFactorStore,
         codes: OneTimeCodes,
         own_password: OwnPassword,
+        clients: ClientRegistry,
         announcer: Announcer,
         form: CachedForm,
         cache: SessionCache,
@@ -74,6 +79,7 @@ class StepUp:
         self._factors = factors
         self._codes = codes
         self._own_password = own_password
+        self._clients = clients
         self._announcer = announcer
         self._form = form
         self._cache = cache
@@ -89,25 +95,34 @@ class StepUp:
         StoreUnavailable.
         """
         self._access.ensure_signer()
-        session, granted = await self._find(token)
+        session, presented = await self._find(token)
         if session.client_id != asked.caller.client_id:
             raise CallerNotPermitted
+        grant = self._grant(session, presented)
         proved = await self._prove(session, proof, asked)
-        return await self._raise(session, granted, proved, asked)
+        return await self._raise(session, grant, proved, asked)
 
-    async def _find(self, token: str) -> tuple[Session, Granted]:
-        """The live session, and what an access token of it may be for: as much as the token presented."""
+    async def _find(self, token: str) -> tuple[Session, AccessToken | None]:
+        """The live session, and the access token that was presented, if it was one."""
         match kind_of(token):
             case Kind.SESSION:
-                session = (await self._validator.validate(token)).session
-                return session, Granted(session.audiences, session.scopes)
+                return (await self._validator.validate(token)).session, None
             case None:
-                checked = self._own_tokens.check(token)
-                found = await self._sessions.get(checked.session_id)
+                presented = self._own_tokens.check(token)
+                found = await self._sessions.get(presented.session_id)
                 if found is not None:
-                    scopes = tuple(scope for scope in found.scopes if scope in checked.scopes)
-                    return found, Granted(checked.audiences, scopes)
+                    return found, presented
         raise SessionNotActive
+
+    def _grant(self, session: Session, presented: AccessToken | None) -> Grant:
+        """What an access token may be for: as much as the client still may have, and the one presented was for."""
+        audiences, scopes = granted(session, (self._clients.get(session.client_id),), (), ())
+        if presented is not None:
+            audiences = tuple(each for each in audiences if each in presented.audiences)
+            scopes = tuple(each for each in scopes if each in presented.scopes)
+        if not audiences:
+            raise CallerNotPermitted
+        return Grant(audiences, scopes)
 
     async def _prove(self, session: Session, proof: Proof, asked: Asked) -> tuple[str, ...]:
         """Check what the user typed, of which the strongest that they have must be part; return its `amr`."""
@@ -127,7 +142,7 @@ class StepUp:
         return (PASSWORD,)
 
     async def _raise(
-        self, session: Session, granted: Granted, proved: tuple[str, ...], asked: Asked
+        self, session: Session, grant: Grant, proved: tuple[str, ...], asked: Asked
     ) -> SteppedUp:
         token, now = self._mint.session_token(), self._clock()
         amr = tuple(dict.fromkeys((*session.amr, *proved)))
@@ -143,7 +158,7 @@ class StepUp:
             await self._warm_cache(after, token)
         access = None
         if after.refresh_expires_at is not None:
-            access = self._access.issue(after, granted.audiences, granted.scopes, now)
+            access = self._access.issue(after, grant.audiences, grant.scopes, now)
         return SteppedUp(after, token.text if replaced is not None else "", access)
 
     async def _warm_cache(self, session: Session, token: Minted) -> None:
