@@ -1,6 +1,7 @@
 """HTTP/2 as an attacker writes it: frame by frame, with the frame and header layers of the h2 library.
 
-h2 itself refuses to send most of what attacks need; hyperframe and hpack do not. Leaves what is sent to `http2_attacks` and the tests.
+h2 itself refuses to send most of what attacks need; hyperframe and hpack do not. Leaves what is sent to
+`http2_attacks` and the tests.
 """
 
 import asyncio
