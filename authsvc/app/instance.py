@@ -15,6 +15,7 @@ import grpc.aio
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
+from authsvc.app.http_listening import HttpPort
 from authsvc.app.listening import open_port
 from authsvc.app.rules import Parts, join_rules
 from authsvc.background import end_tasks
@@ -32,6 +33,7 @@ from authsvc.core.sealing import CannotUnseal, Vault
 from authsvc.core.signing_keys import NO_KEYS, VAULT_PURPOSE, Keys, SigningKeyUnusable, ring_from_pem
 from authsvc.core.tail import Tail
 from authsvc.core.view import View
+from authsvc.http.inside import Inside
 from authsvc.outside import Outside
 from authsvc.rpc import interceptors, reflection, transport
 from authsvc.rpc.admin_servicer import AdminServicer
@@ -41,7 +43,7 @@ from authsvc.rpc.health import Health
 from authsvc.rpc.metrics import CallMetrics
 from authsvc.rpc.policy import SERVICES
 from authsvc.rpc.services import Services
-from authsvc.settings import Settings
+from authsvc.settings import Settings, is_local_address
 from authsvc.stores.sql import SqlStores, open_stores
 from authsvc.stores.valkey import CacheStores, open_cache
 
@@ -78,6 +80,7 @@ class App:
         """Returns the metrics to show, in the text format of Prometheus; of a worker, those of all workers."""
         self.health = Health([service.full_name for service in SERVICES])
         self.port = 0
+        self.http = HttpPort()
         self._outside = outside
         self._development = development
         self._shares_port = shares_port
@@ -108,6 +111,7 @@ class App:
         services = join_rules(self._parts())
         self._server = self._build_server(services)
         await self._server.start()
+        await self.http.open(self.settings, self._inside(services), self._shares_port)
         self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()))
         self._begin(self._last_seen.run(), self._beat(), self._keep_keys(), self._audit_retention.run())
         self.health.set(True)
@@ -117,6 +121,7 @@ class App:
         self.health.close()
         await asyncio.sleep(drain_ms / SECOND)
         self._feed.close()
+        await self.http.close()
         if self._server is not None:
             await self._doors.close(_QUIET_MS, _STOP_GRACE_MS)
             await self._server.stop(_STOP_GRACE_MS / SECOND)
@@ -129,6 +134,20 @@ class App:
         self._passwords.close()
         await self.cache.close()
         await self.stores.close()
+
+    def _inside(self, services: Services) -> Inside:
+        return Inside(
+            issuer=self.settings.issuer,
+            keys=self._keys,
+            validator=services.validator,
+            password_min_length=self.settings.password_min_length,
+            is_serving=lambda: self.health.is_serving,
+            metrics=self.metrics,
+            metrics_page=self._page if is_local_address(self.settings.http_listen) else None,
+        )
+
+    async def _page(self) -> bytes:
+        return await self.metrics_page()
 
     async def _own_page(self) -> bytes:
         return generate_latest(self.metrics)

@@ -12,7 +12,7 @@ import signal
 import socket
 from collections.abc import Iterable
 from concurrent.futures import TimeoutError as TooLate
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing.context import SpawnProcess
 from typing import Any
 
@@ -41,8 +41,14 @@ async def serve_with_workers(settings: Settings, count: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
-        with reserve(settings.listen) as port:
-            await _own(_for_each(settings, port.address, count), count, stop)
+        with ExitStack() as ports:
+            given = ("listen", "http_listen")
+            held = {
+                name: ports.enter_context(reserve(getattr(settings, name))).address
+                for name in given
+                if getattr(settings, name)
+            }
+            await _own(_for_each(settings, held, count), count, stop)
     except (CannotReserve, WorkersCannotStart) as error:
         raise CommandFailed(str(error), getattr(error, "status", REFUSED)) from None
 
@@ -65,9 +71,9 @@ async def _own(settings: Settings, count: int, stop: asyncio.Event) -> None:
     _log.info("stopped")
 
 
-def _for_each(settings: Settings, address: str, count: int) -> Settings:
-    """The settings of one of so many workers: the port that is held, and its share of the cores for passwords."""
-    changed: dict[str, Any] = {"listen": address}
+def _for_each(settings: Settings, held: dict[str, str], count: int) -> Settings:
+    """The settings of one of so many workers: the ports that are held, and its share of the cores for passwords."""
+    changed: dict[str, Any] = dict(held)
     if "password_slots" not in settings.model_fields_set:
         changed["password_slots"] = max(1, (os.cpu_count() or 1) // count)
     return settings.model_copy(update=changed)

@@ -37,6 +37,10 @@ def _host_and_port(value: str) -> str:
     raise ValueError("must be host:port, [IPv6 address]:port or unix:/path")
 
 
+def _host_and_port_or_nothing(value: str) -> str:
+    return _host_and_port(value) if value else value
+
+
 def _metrics_listen(value: str) -> str:
     if value and not _METRICS_LISTEN.fullmatch(value):
         raise ValueError("must be host:port, or :port for loopback")
@@ -102,6 +106,7 @@ def check_pair(cert: Path, key: Path) -> None:
 Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
 DurationOrNone = Annotated[int, BeforeValidator(duration_ms), Field(ge=0)]
 Listen = Annotated[str, AfterValidator(_host_and_port)]
+ListenOrNot = Annotated[str, AfterValidator(_host_and_port_or_nothing)]
 MetricsListen = Annotated[str, AfterValidator(_metrics_listen)]
 Issuer = Annotated[str, AfterValidator(_issuer)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]

@@ -3,15 +3,15 @@
 from pydantic import Field
 
 from authsvc.core.clock import SECOND
+from authsvc.settings.http import HttpSettings
 from authsvc.settings.kinds import DurationOrNone, Issuer
 from authsvc.settings.lives import LifeSettings
 from authsvc.settings.logging_in import LoginSettings
 from authsvc.settings.signing import SigningSettings
 from authsvc.settings.stores import StoreSettings
-from authsvc.settings.transport import TransportSettings
 
 
-class Settings(LoginSettings, LifeSettings, SigningSettings, StoreSettings, TransportSettings):
+class Settings(LoginSettings, LifeSettings, SigningSettings, StoreSettings, HttpSettings):
     """What a server runs with. Times in milliseconds."""
 
     issuer: Issuer

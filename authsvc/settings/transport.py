@@ -1,6 +1,7 @@
 """Owns the settings of the port: where to listen, with which certificates. Leaves opening it to `authsvc.app`."""
 
 import ipaddress
+from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
@@ -38,6 +39,12 @@ class TransportSettings(Given):
                 "on loopback or a Unix socket"
             )
         return plaintext
+
+    @property
+    def certificates(self) -> tuple[Path, Path] | None:
+        """The certificate with its chain, and its key; None: in the clear."""
+        cert, key = self.tls_cert_file, self.tls_key_file
+        return None if cert is None or key is None else (cert, key)
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:
