@@ -13,7 +13,7 @@ from authsvc.core.list_audit_events import ListAuditEvents
 from authsvc.core.model import AuditEvent, Device
 
 # Asked for by somebody who said that they were the user: where from is what the user wants to know.
-_CLAIMED = ("login.", "token.")
+_CLAIMED = ("login.", "token.", "recovery_code.used", "second_factor.failed", "second_factor.throttled")
 
 
 @dataclass(frozen=True, slots=True)
