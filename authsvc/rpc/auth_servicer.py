@@ -122,4 +122,4 @@ class AuthServicer(SecondFactorMethods):
         return response
 
     def Watch(self, request: pb.WatchRequest, call: Call) -> AsyncIterator[bytes]:
-        return self._watchers.follow(requests.from_revision(request), request.batches)
+        return self._watchers.follow(requests.from_revision(request), call.may_go_on, request.batches)

@@ -19,10 +19,17 @@ Certificate = Mapping[str, Iterable[bytes]]
 NO_CERTIFICATE: dict[str, Iterable[bytes]] = {}
 
 
-class Call:
-    """One call: its metadata, its peer, how long it is waited for (None: for ever) and, once known, who calls."""
+def _yes() -> bool:
+    return True
 
-    __slots__ = ("_get_certificate", "_get_peer", "caller", "metadata", "wait_ms")
+
+class Call:
+    """One call: its metadata, its peer, how long it is waited for (None: for ever) and, once known, who calls.
+
+    `may_go_on` says of a stream whether its caller still may have it.
+    """
+
+    __slots__ = ("_get_certificate", "_get_peer", "caller", "may_go_on", "metadata", "wait_ms")
 
     def __init__(
         self,
@@ -38,6 +45,7 @@ class Call:
         self._get_certificate = get_certificate
         self.wait_ms = None if wait_s is None else max(0, int(wait_s * SECOND))
         self.caller: Caller = NOBODY
+        self.may_go_on: Callable[[], bool] = _yes
 
     def get(self, key: str) -> list[str]:
         """Return the text values of a metadata key, which must be lower case."""

@@ -4,11 +4,11 @@ Leaves the ring to core.feed, snapshots to `snapshots`, when to send to `rounds`
 gets a snapshot again, so nothing is ever queued for a slow one. What came while it was busy is sent as one message.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import groupby
 
-from authsvc.core.errors import RevisionNotReached, Stopping
+from authsvc.core.errors import CallerUnauthenticated, RevisionNotReached, Stopping
 from authsvc.core.feed import Beat, FeedEvent
 from authsvc.rpc import convert
 from authsvc.rpc.rounds import Rounds
@@ -35,17 +35,22 @@ class Watchers:
         self._runs: dict[bool, tuple[int, int, Sequence[bytes]]] = {}
         self._beat: tuple[Beat, bytes] = (Beat(0, 0), b"")
 
-    async def follow(self, from_revision: int, batches: bool = True) -> AsyncIterator[bytes]:
+    async def follow(
+        self, from_revision: int, may_go_on: Callable[[], bool], batches: bool = True
+    ) -> AsyncIterator[bytes]:
         """Yield encoded WatchResponses: a snapshot or else the key set, then every event as it comes.
 
         With `batches` revocations that wait together come in one message. Raises Stopping when the instance stops:
-        whoever follows goes on elsewhere, from the revision it has reached.
+        whoever follows goes on elsewhere, from the revision it has reached. Raises CallerUnauthenticated within a
+        second of the caller's losing its key or permission.
         """
         place = await self._resume(from_revision)
         beat: Beat | None = None
         if place is not None:
             yield self._encode_keys()
         while not self._feed.closed:
+            if not may_go_on():
+                raise CallerUnauthenticated
             events = None if place is None else self._feed.read(place, BATCH)
             if place is None or events is None:
                 snapshot = self._snapshots.current()

@@ -69,7 +69,7 @@ class Followed:
 
     def follow(self, from_revision: int = 0) -> AsyncIterator[bytes]:
         """One more follower."""
-        return self.watchers.follow(from_revision)
+        return self.watchers.follow(from_revision, lambda: True)
 
 
 async def take(follower: AsyncIterator[bytes], count: int) -> list[pb.WatchResponse]:

@@ -11,7 +11,9 @@ import pytest
 from authsvc.core.clock import MINUTE
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.stores.embedded import EmbeddedValkey
+from authsvc.v1 import admin_service_pb2 as admin_pb
 from authsvc.v1 import auth_service_pb2 as pb
+from authsvc.v1 import resources_pb2 as resources
 from tests.parts.service import Service, reason_of, refusal, retry_seconds_of, run_service
 
 PATIENCE = 5.0
@@ -261,3 +263,23 @@ async def test_batches_only_for_those_who_ask(service: Service, batches: bool) -
     heard = [*first.revocation_batch.revocations] if batches else [first.revocation, *rest]
     assert first.WhichOneof("event") == ("revocation_batch" if batches else "revocation")
     assert [entry.session_id for entry in heard] == ended[1:]
+
+
+async def test_ends_with_the_key(service: Service) -> None:
+    """A stream does not outlive the client that it was opened by. Guard: `may_go_on` in `Watchers.follow`."""
+    created = await service.admin.CreateClient(
+        admin_pb.CreateClientRequest(client_id="follower", permissions=[resources.PERMISSION_INTROSPECT]),
+        metadata=service.by("root"),
+    )
+    stream = service.auth.Watch(
+        pb.WatchRequest(), metadata=(("authorization", f"Bearer {created.client_key}"),)
+    )
+    await next_of(stream, "heartbeat")
+
+    await service.admin.RevokeClient(
+        admin_pb.RevokeClientRequest(client_id="follower"), metadata=service.by("root")
+    )
+
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await next_of(stream, "never")
+    assert reason_of(refused.value) == "CALLER_UNAUTHENTICATED"

@@ -33,6 +33,7 @@ class Authenticate:
         if needs is Open.PUBLIC:
             return handler
         required = needs if isinstance(needs, Permission) else None
+        streams = method.descriptor.server_streaming
 
         def permitted(request: Any, call: Call) -> Awaitable[Any]:
             if required is not None and required not in call.caller.permissions:
@@ -48,6 +49,8 @@ class Authenticate:
 
         def authenticated(request: Any, call: Call) -> Awaitable[Any]:
             bearer = _bearer(call)
+            if streams:
+                call.may_go_on = lambda: self._has_still(required, bearer, call)
             # A client key is known without I/O; so the path that most calls take has no await in it.
             caller = self._callers.known(bearer) if bearer else self._without_bearer(call)
             if caller is None:
@@ -58,6 +61,11 @@ class Authenticate:
             return permitted(request, call)
 
         return authenticated
+
+    def _has_still(self, required: Permission | None, bearer: str, call: Call) -> bool:
+        """Whether a stream may go on: a client's key or permission may be gone since it began."""
+        caller = self._callers.known(bearer) if bearer else self._without_bearer(call)
+        return caller is not None and required in caller.permissions
 
     def _without_bearer(self, call: Call) -> Caller | None:
         names = call.certificate_names
