@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # Where each tree of `.proto` files is, where its packages begin, and the folder of its stubs below that.
 TREES = (
     (ROOT / "protos", ROOT, Path("authsvc/v1")),
+    (ROOT / "protos", ROOT, Path("authsvc/envoy")),
     (ROOT / "docs/examples/protos", ROOT / "docs/examples", Path("orders/v1")),
 )
 PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_pb2_grpc.py", "*_pb2_grpc.pyi")

@@ -1,7 +1,7 @@
 """Owns our cookies: their names, how they are read from what a browser sends, and how they are set and cleared.
 
-Leaves when to set and clear them to `authsvc.rpc.cookie_delivery`. Names and attributes follow RFC 6265bis §4.1.3: a browser
-takes `__Host-` and `__Secure-` cookies only over TLS, and the former only for this host and every path.
+Leaves when to set and clear them to `authsvc.rpc.cookie_delivery`. Names and attributes follow RFC 6265bis §4.1.3: a
+browser takes `__Host-` and `__Secure-` cookies only over TLS, and the former only for this host and every path.
 """
 
 import re

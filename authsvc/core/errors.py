@@ -44,6 +44,10 @@ class CallerNotPermitted(Refusal):
     message = "The caller may not do this."
 
 
+class OriginNotAllowed(Refusal):
+    message = "The request did not begin at a page that may act for the user."
+
+
 class AccessTokenExpired(Refusal):
     message = "The access token has expired."
 
@@ -128,13 +132,13 @@ class ClientIdTaken(Refusal):
     message = "Another client has this id."
 
 
+class CertificateNameTaken(Refusal):
+    message = "Another active client has one of these certificate names."
+
+
 class NotFound(Refusal):
     message = "There is no such thing."
 
 
 class SigningKeysNotManaged(Refusal):
     message = "The signing keys are given by the settings of this deployment; change them there."
-class CertificateNameTaken(Refusal):
-    message = "Another active client has one of these certificate names."
-
-

@@ -10,10 +10,15 @@ from urllib.parse import unquote
 from authsvc.core.callers import NOBODY, Caller
 from authsvc.core.certificate_names import names_of
 from authsvc.core.clock import SECOND
+from authsvc.core.cookies import NO_COOKIES, Cookies, CookiesAmbiguous, read_cookies
+from authsvc.core.errors import InvalidRequest
 from authsvc.core.model import Device
 from authsvc.core.operation import Asked
 
 Metadata = Sequence[tuple[str, str | bytes]]
+# What the edge puts on calls of browsers: tokens come and go as cookies, and in no other way. It takes the same from
+# whoever else sends it.
+COOKIES_MARK = "x-authsvc-cookies"
 # What the verified certificate of the peer says, as gRPC has it: its values by property, such as `peer_dns`.
 Certificate = Mapping[str, Iterable[bytes]]
 NO_CERTIFICATE: dict[str, Iterable[bytes]] = {}
@@ -29,7 +34,16 @@ class Call:
     `may_go_on` says of a stream whether its caller still may have it.
     """
 
-    __slots__ = ("_get_certificate", "_get_peer", "caller", "may_go_on", "metadata", "wait_ms")
+    __slots__ = (
+        "_cookies",
+        "_get_certificate",
+        "_get_peer",
+        "caller",
+        "may_go_on",
+        "metadata",
+        "set_cookies",
+        "wait_ms",
+    )
 
     def __init__(
         self,
@@ -46,10 +60,28 @@ class Call:
         self.wait_ms = None if wait_s is None else max(0, int(wait_s * SECOND))
         self.caller: Caller = NOBODY
         self.may_go_on: Callable[[], bool] = _yes
+        self.set_cookies: Sequence[str] = ()
+        self._cookies: Cookies | None = None
 
     def get(self, key: str) -> list[str]:
         """Return the text values of a metadata key, which must be lower case."""
         return [value for name, value in self.metadata if name == key and isinstance(value, str)]
+
+    @property
+    def cookies(self) -> Cookies:
+        """The cookies that came along. Raises InvalidRequest where they can be read in more than one way."""
+        if self._cookies is None:
+            entries = self.get("cookie")
+            try:
+                self._cookies = read_cookies(entries) if entries else NO_COOKIES
+            except CookiesAmbiguous as error:
+                raise InvalidRequest(("cookie", str(error))) from None
+        return self._cookies
+
+    @property
+    def is_browsers(self) -> bool:
+        """Whether the edge says that a browser asks: then no token comes or goes but as a cookie."""
+        return bool(self.get(COOKIES_MARK))
 
     @property
     def peer(self) -> str:

@@ -99,12 +99,15 @@ def _unary(handler: Handler, unread: Handler, read: Read) -> Any:
             request: Message | InvalidRequest = await receive(context, read)
         except InvalidRequest as error:
             request, handle = error, unread
+        call = _call(context)
         try:
-            response: Message = await handle(request, _call(context))
-            return response
+            response: Message = await handle(request, call)
         except Refused as refused:
-            await _abort(context, refused)
+            await _abort(context, refused, call)
             raise
+        if call.set_cookies:
+            await context.send_initial_metadata(_set_cookies(call))
+        return response
 
     return unary
 
@@ -116,13 +119,14 @@ def _stream(handler: Handler, unread: Handler, read: Read, method: Method, error
             request: Message | InvalidRequest = await receive(context, read)
         except InvalidRequest as error:
             request, handle = error, unread
+        call = _call(context)
         try:
-            async for part in await handle(request, _call(context)):
+            async for part in await handle(request, call):
                 yield part
         except Refused as refused:
-            await _abort(context, refused)
+            await _abort(context, refused, call)
         except Exception as error:  # noqa: BLE001  nothing may pass by it
-            await _abort(context, errors.refused(error, method.name))
+            await _abort(context, errors.refused(error, method.name), call)
 
     return stream
 
@@ -133,6 +137,12 @@ def _call(context: Context) -> Call:
     return Call(metadata, context.peer, context.time_remaining(), context.auth_context)
 
 
-async def _abort(context: Context, refused: Refused) -> None:
+async def _abort(context: Context, refused: Refused, call: Call) -> None:
+    """End the call. No initial metadata have been sent, so a proxy turns these into headers."""
     status = refused.status
-    await context.abort(status.code, status.message, ((DETAILS_KEY, status.details),))
+    details: tuple[str, str | bytes] = (DETAILS_KEY, status.details)
+    await context.abort(status.code, status.message, (details, *_set_cookies(call)))
+
+
+def _set_cookies(call: Call) -> tuple[tuple[str, str | bytes], ...]:
+    return tuple(("set-cookie", cookie) for cookie in call.set_cookies)

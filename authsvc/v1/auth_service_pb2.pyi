@@ -9,6 +9,10 @@ also google.rpc.RetryInfo; where a field is wrong also google.rpc.BadRequest.
 
 Requests that read take `min_revision`: they are answered from a view of the revocation log at least that new,
 or not at all (UNAVAILABLE, REVISION_NOT_REACHED). Pass the revision that Revoke returned to read your own revocation.
+
+For browsers tokens travel as cookies, in `set-cookie` and `cookie` metadata, and are in no message: see docs/edge.md.
+What changes anything for a cookie needs `origin` or `sec-fetch-site` to show that a page of ours began it
+(PERMISSION_DENIED, ORIGIN_NOT_ALLOWED). A token given both ways, or a cookie twice, is INVALID_ARGUMENT.
 """
 
 from authsvc.v1 import resources_pb2 as _resources_pb2
@@ -54,7 +58,7 @@ class LoginRequest(_message.Message):
     remember: _builtins.bool
     """Whether to use the long session profile ("stay logged in")."""
     cookies: _builtins.bool
-    """Whether to deliver tokens as cookies instead of in the body."""
+    """Whether to deliver tokens as cookies, in `set-cookie` initial metadata, and none in the response."""
     challenge_token: _builtins.str
     """Second step: `Challenge.challenge_token` of the first. Good for the same client, once."""
     one_time_code: _builtins.str
@@ -182,7 +186,7 @@ class RefreshRequest(_message.Message):
     SCOPES_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     refresh_token: _builtins.str
-    """The newest refresh token the client holds."""
+    """The newest refresh token the client holds. Empty: that of the cookie."""
     @_builtins.property
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Audiences of the new access token: some of the session's. Empty: all of them."""
@@ -320,7 +324,7 @@ class ValidateSessionRequest(_message.Message):
     SESSION_TOKEN_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
     session_token: _builtins.str
-    """Session token."""
+    """Session token. Empty: that of the cookie."""
     min_revision: _builtins.int
     """Revision the answer must be at least as new as."""
     def __init__(
@@ -458,7 +462,7 @@ class ExchangeSessionRequest(_message.Message):
     SCOPES_FIELD_NUMBER: _builtins.int
     MIN_REVISION_FIELD_NUMBER: _builtins.int
     session_token: _builtins.str
-    """Session token."""
+    """Session token. Empty: that of the cookie."""
     min_revision: _builtins.int
     """Revision the answer must be at least as new as."""
     @_builtins.property
@@ -894,7 +898,7 @@ class StepUpRequest(_message.Message):
     ONE_TIME_CODE_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     token: _builtins.str
-    """Session token or access token of the session."""
+    """Session token or access token of the session. Empty: the cookie's."""
     password: _builtins.str
     """Password. Needed while no second factor is in force."""
     one_time_code: _builtins.str

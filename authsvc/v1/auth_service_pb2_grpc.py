@@ -146,7 +146,8 @@ class AuthServiceServicer(object):
         """Refresh trades a refresh token for its successor and a new access token. Caller: the client that owns the session.
         A refresh token sent again within 30 seconds, while its successor is unused, gets the same successor (a lost
         reply, two tabs). Any other second use revokes the session: UNAUTHENTICATED (REFRESH_TOKEN_REUSED).
-        UNAVAILABLE leaves the token usable.
+        UNAVAILABLE leaves the token usable. Given as a cookie the token goes back as one, without an access token; where it
+        is refused for good the cookies are cleared.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,7 +155,7 @@ class AuthServiceServicer(object):
 
     def Revoke(self, request, context):
         """Revoke ends sessions now, with all their tokens (RFC 7009). Idempotent: an unknown or ended token is OK.
-        Caller: whoever holds the token; the user; an admin.
+        Caller: whoever holds the token; the user; an admin. Without a target: the session of the cookie, which is cleared.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -9,6 +9,10 @@ also google.rpc.RetryInfo; where a field is wrong also google.rpc.BadRequest.
 
 Requests that read take `min_revision`: they are answered from a view of the revocation log at least that new,
 or not at all (UNAVAILABLE, REVISION_NOT_REACHED). Pass the revision that Revoke returned to read your own revocation.
+
+For browsers tokens travel as cookies, in `set-cookie` and `cookie` metadata, and are in no message: see docs/edge.md.
+What changes anything for a cookie needs `origin` or `sec-fetch-site` to show that a page of ours began it
+(PERMISSION_DENIED, ORIGIN_NOT_ALLOWED). A token given both ways, or a cookie twice, is INVALID_ARGUMENT.
 """
 
 from authsvc.v1 import auth_service_pb2 as _auth_service_pb2
@@ -52,11 +56,12 @@ class AuthServiceStub:
     """Refresh trades a refresh token for its successor and a new access token. Caller: the client that owns the session.
     A refresh token sent again within 30 seconds, while its successor is unused, gets the same successor (a lost
     reply, two tabs). Any other second use revokes the session: UNAUTHENTICATED (REFRESH_TOKEN_REUSED).
-    UNAVAILABLE leaves the token usable.
+    UNAVAILABLE leaves the token usable. Given as a cookie the token goes back as one, without an access token; where it
+    is refused for good the cookies are cleared.
     """
     Revoke: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeRequest, _auth_service_pb2.RevokeResponse]
     """Revoke ends sessions now, with all their tokens (RFC 7009). Idempotent: an unknown or ended token is OK.
-    Caller: whoever holds the token; the user; an admin.
+    Caller: whoever holds the token; the user; an admin. Without a target: the session of the cookie, which is cleared.
     """
     ValidateSession: _grpc.UnaryUnaryMultiCallable[_auth_service_pb2.ValidateSessionRequest, _auth_service_pb2.ValidateSessionResponse]
     """ValidateSession says whose session a session token is, and moves its idle deadline. Caller: `introspect`.
@@ -130,11 +135,12 @@ class AuthServiceAsyncStub(AuthServiceStub):
     """Refresh trades a refresh token for its successor and a new access token. Caller: the client that owns the session.
     A refresh token sent again within 30 seconds, while its successor is unused, gets the same successor (a lost
     reply, two tabs). Any other second use revokes the session: UNAUTHENTICATED (REFRESH_TOKEN_REUSED).
-    UNAVAILABLE leaves the token usable.
+    UNAVAILABLE leaves the token usable. Given as a cookie the token goes back as one, without an access token; where it
+    is refused for good the cookies are cleared.
     """
     Revoke: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.RevokeRequest, _auth_service_pb2.RevokeResponse]  # type: ignore[assignment]
     """Revoke ends sessions now, with all their tokens (RFC 7009). Idempotent: an unknown or ended token is OK.
-    Caller: whoever holds the token; the user; an admin.
+    Caller: whoever holds the token; the user; an admin. Without a target: the session of the cookie, which is cleared.
     """
     ValidateSession: _aio.UnaryUnaryMultiCallable[_auth_service_pb2.ValidateSessionRequest, _auth_service_pb2.ValidateSessionResponse]  # type: ignore[assignment]
     """ValidateSession says whose session a session token is, and moves its idle deadline. Caller: `introspect`.
@@ -217,7 +223,8 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         """Refresh trades a refresh token for its successor and a new access token. Caller: the client that owns the session.
         A refresh token sent again within 30 seconds, while its successor is unused, gets the same successor (a lost
         reply, two tabs). Any other second use revokes the session: UNAUTHENTICATED (REFRESH_TOKEN_REUSED).
-        UNAVAILABLE leaves the token usable.
+        UNAVAILABLE leaves the token usable. Given as a cookie the token goes back as one, without an access token; where it
+        is refused for good the cookies are cleared.
         """
 
     @_abc_1.abstractmethod
@@ -227,7 +234,7 @@ class AuthServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_auth_service_pb2.RevokeResponse, _abc.Awaitable[_auth_service_pb2.RevokeResponse]]:
         """Revoke ends sessions now, with all their tokens (RFC 7009). Idempotent: an unknown or ended token is OK.
-        Caller: whoever holds the token; the user; an admin.
+        Caller: whoever holds the token; the user; an admin. Without a target: the session of the cookie, which is cleared.
         """
 
     @_abc_1.abstractmethod

@@ -88,6 +88,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the user has no second factor in force, or none that waits to be confirmed."""
     STOPPING: _ErrorReason.ValueType  # 29
     """UNAVAILABLE: the instance stops; ask again at once, and another one answers. Streams end with this."""
+    ORIGIN_NOT_ALLOWED: _ErrorReason.ValueType  # 30
+    """PERMISSION_DENIED: cookies came along, or were asked for, and `origin` and `sec-fetch-site` do not show that the
+    request began at a page that may act for the user.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the closed list of reasons a call can be refused for."""
@@ -154,4 +158,8 @@ SECOND_FACTOR_NOT_ENROLLED: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION: the user has no second factor in force, or none that waits to be confirmed."""
 STOPPING: ErrorReason.ValueType  # 29
 """UNAVAILABLE: the instance stops; ask again at once, and another one answers. Streams end with this."""
+ORIGIN_NOT_ALLOWED: ErrorReason.ValueType  # 30
+"""PERMISSION_DENIED: cookies came along, or were asked for, and `origin` and `sec-fetch-site` do not show that the
+request began at a page that may act for the user.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
