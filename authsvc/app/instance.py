@@ -22,9 +22,12 @@ from authsvc.background import end_tasks
 from authsvc.core.announce import Announcer
 from authsvc.core.audit_retention import AuditRetention
 from authsvc.core.callers import Caller, ClientRegistry
+from authsvc.core.chores import EndedSessions, ExpiredEntries
 from authsvc.core.clock import SECOND
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.feed import Feed
+from authsvc.core.housekeeping import Housekeeping
+from authsvc.core.ids import new_id
 from authsvc.core.key_lifecycle import GivenKeys, ManagedKeys, SigningKeys
 from authsvc.core.last_seen import LastSeen
 from authsvc.core.model import LogPosition
@@ -98,7 +101,7 @@ class App:
         self._announcer = Announcer(self._view, cache.sessions, stores.log, cache.hints, self._tail.hint)
         self._keys = Keys(NO_KEYS)
         self._signing_keys = self._open_signing_keys()
-        self._audit_retention = AuditRetention(stores.audit, settings.audit_retention, outside.clock)
+        self._housekeeping = self._open_housekeeping()
         self._reloaded = 0
         ProcessCollector(registry=self.metrics)
 
@@ -113,7 +116,7 @@ class App:
         await self._server.start()
         await self.http.open(self.settings, self._inside(services), self._shares_port)
         self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()))
-        self._begin(self._last_seen.run(), self._beat(), self._keep_keys(), self._audit_retention.run())
+        self._begin(self._last_seen.run(), self._beat(), self._keep_keys(), self._housekeeping.run())
         self.health.set(True)
 
     async def stop(self, drain_ms: int = 0) -> None:
@@ -131,6 +134,7 @@ class App:
         await end_tasks(self._background)  # what the last read of the log has begun
         with suppress(StoreUnavailable):
             await self._last_seen.flush()
+            await self._housekeeping.release()
         self._passwords.close()
         await self.cache.close()
         await self.stores.close()
@@ -168,6 +172,16 @@ class App:
             view=self._view,
             clock=clock,
         )
+
+    def _open_housekeeping(self) -> Housekeeping:
+        settings, outside, stores = self.settings, self._outside, self.stores
+        store, clock = stores.housekeeping, outside.clock
+        chores = (
+            EndedSessions(store, self.cache.sessions, settings.session_retention, clock),
+            ExpiredEntries(store, clock),
+            AuditRetention(stores.audit, settings.audit_retention, clock),
+        )
+        return Housekeeping(new_id(clock(), outside.random_bytes), store, chores, clock)
 
     def _parts(self) -> Parts:
         return Parts(

@@ -38,3 +38,6 @@ class AuditLog(Protocol):
     async def forget(self, before_at: int, limit: int) -> int:
         """Delete at most `limit` of the oldest events from before then; return how many. Of several that run at once,
         each MUST take others, without waiting, where the database can have several writers."""
+
+    async def count(self, before_at: int, limit: int) -> int:
+        """Count events from before then, up to `limit`."""

@@ -1,7 +1,8 @@
 """Owns following the revocation log: keeps the view fresh and feeds the followers. Leaves the log itself to the stores.
 
-The log is read whenever a hint says that it moved, and every half second regardless. Revisions have no gaps, so an
-entry that is missing shows, and then the view starts again from a snapshot.
+The log is read whenever a hint says that it moved, and every half second regardless. Revisions are given out without
+gaps, so an entry that is missing shows: housekeeping has removed it, or the database is another one. Then the view
+starts again from a snapshot, and so do all who follow.
 """
 
 import asyncio
@@ -142,7 +143,7 @@ class Tail:
         position = await self._log.position()
         while self._view.revision < position.revision:
             entries = await self._log.list_since(self._view.revision, _PAGE)
-            if not entries or entries[0].revision != self._view.revision + 1:
+            if not entries or entries[-1].revision != self._view.revision + len(entries):
                 await self.load()
                 return
             self._take(entries)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, delete, select, text, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, delete, func, select, text, tuple_
 
 from authsvc.core.audit_contract import EventFilter
 from authsvc.core.model import AuditEvent
@@ -33,6 +33,8 @@ _oldest = (
     .with_for_update(skip_locked=True)  # SQLite, with one writer at a time, leaves it out.
 )
 _FORGET = delete(audit_events).where(_event.id.in_(_oldest)).returning(_event.id)
+_before = select(_event.id).where(_event.happened_at < bindparam("before_at", type_=BigInteger))
+_COUNT = select(func.count()).select_from(_before.limit(bindparam("limit")).subquery())
 _NEWEST = (2**63 - 1, 2**63 - 1)
 
 
@@ -66,6 +68,11 @@ class AuditLog:
     async def forget(self, before_at: int, limit: int) -> int:
         """Delete at most `limit` of the oldest events from before then; return how many."""
         return len(await self._database.change(_FORGET, {"before_at": before_at, "limit": limit}))
+
+    async def count(self, before_at: int, limit: int) -> int:
+        """Count events from before then, up to `limit`."""
+        [[count]] = await self._database.read(_COUNT, {"before_at": before_at, "limit": limit})
+        return int(count)
 
 
 async def record_in(transaction: Transaction, event: AuditEvent) -> None:

@@ -4,7 +4,7 @@ Locks are taken in one order everywhere: the user's row, session rows by id, the
 each other but never in a circle.
 """
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import BigInteger, bindparam, select, update
 
 from authsvc.core.contracts import Revoked, RevokeOrder
 from authsvc.core.model import Revocation, Subject
@@ -20,10 +20,11 @@ _NOTHING = Revoked(0, (), ())
 
 _NOBODY = "00000000-0000-0000-0000-000000000000"
 
+_ended_at = bindparam("ended_at", type_=BigInteger)
 _END = (
     update(sessions)
     .where(_row.revoked_at.is_(None))
-    .values(revoked_at=bindparam("ended_at"), revoke_reason=bindparam("reason"))
+    .values(revoked_at=_ended_at, over_at=_ended_at, revoke_reason=bindparam("reason"))
     .returning(_row.id, _row.session_token_hash, _row.session_expires_at)
 )
 _END_ONE = _END.where(_row.id == bindparam("ended_id"))

@@ -177,6 +177,7 @@ def session_values(session: Session, tokens: NewTokens) -> dict[str, Any]:
         "rotated_ip_address": "",
         "rotated_user_agent": "",
         "stepped_up_at": session.stepped_up_at,
+        "over_at": max(session.session_idle_expires_at or 0, session.refresh_idle_expires_at or 0),
         **_device_values(session.device),
     }
 

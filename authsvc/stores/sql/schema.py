@@ -87,8 +87,9 @@ client_keys = Table(
 )
 
 # `client_id` is not a foreign key: callers that need no registration may log users in. `username` is the user's name
-# at login. `expires_at` is the later of the two absolute deadlines and never moves. Room is left in each page, so that
-# rotations, which touch no indexed column, stay within it.
+# at login. `expires_at` is the later of the two absolute deadlines and never moves. `over_at` is when the session
+# ended, or will if it is not used, as far as was known when somebody last looked: `housekeeping` looks again when that
+# has passed. Room is left in each page, so that rotations, which touch no indexed column, stay within it.
 sessions = Table(
     "sessions",
     metadata,
@@ -122,6 +123,7 @@ sessions = Table(
     Column("rotated_ip_address", Text, nullable=False, server_default=""),
     Column("rotated_user_agent", Text, nullable=False, server_default=""),
     Column("stepped_up_at", BigInteger),
+    Column("over_at", BigInteger, nullable=False, server_default="0"),
     CheckConstraint("length(session_token_hash) = 32", name="session_token_hash_is_sha256"),
     CheckConstraint("length(refresh_hash) = 32", name="refresh_hash_is_sha256"),
     CheckConstraint("length(previous_refresh_hash) = 32", name="previous_refresh_hash_is_sha256"),
@@ -132,7 +134,7 @@ sessions = Table(
     CheckConstraint("(refresh_hash IS NULL) = (refresh_idle_expires_at IS NULL)", name="refresh_idle_whole"),
     CheckConstraint("(revoked_at IS NULL) = (revoke_reason IS NULL)", name="revoked_with_reason"),
     Index("sessions_by_user", "user_id", "created_at", "id"),
-    Index("sessions_by_expiry", "expires_at"),
+    Index("sessions_by_over", "over_at"),
     postgresql_with={"fillfactor": 70},
 )
 
@@ -180,6 +182,18 @@ log_state = Table(
     Column("revision", BigInteger, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("registry", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="one_row"),
+)
+
+# One row: what the instances share beside the log. `contracted` counts the steps of the schema that older versions
+# cannot live with (see `authsvc.stores.migrations`); `housekeeper` is the instance that cleans up, until then.
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("contracted", Integer, nullable=False),
+    Column("housekeeper", Text, nullable=False),
+    Column("housekeeper_until", BigInteger, nullable=False),
     CheckConstraint("id = 1", name="one_row"),
 )
 

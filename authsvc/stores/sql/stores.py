@@ -5,6 +5,7 @@ from authsvc.stores.sql.audit import AuditLog
 from authsvc.stores.sql.clients import ClientStore
 from authsvc.stores.sql.database import Database
 from authsvc.stores.sql.evidence import Evidence
+from authsvc.stores.sql.housekeeping import HousekeepingStore
 from authsvc.stores.sql.keys import KeyStore
 from authsvc.stores.sql.limits import Limits
 from authsvc.stores.sql.revocations import RevocationLog
@@ -27,6 +28,7 @@ class SqlStores:
         self.keys = KeyStore(database)
         self.audit = AuditLog(database)
         self.evidence = Evidence(database)
+        self.housekeeping = HousekeepingStore(database)
 
     async def ping(self) -> None:
         """Ask the database for a sign of life. Raises StoreUnavailable."""
