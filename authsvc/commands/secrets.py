@@ -5,6 +5,7 @@ Leaves what is sealed to `core.reencryption`.
 
 import asyncio
 import os
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,8 +16,12 @@ from authsvc.commands.output import print_json, say
 from authsvc.config import read_offline_settings
 from authsvc.settings import OfflineSettings
 
+if TYPE_CHECKING:
+    from authsvc.core.reencryption import Reencrypted
+
 # In the audit log. No client can have this id: it holds a space.
 _ACTOR = "offline command"
+_KINDS = {"signing_keys": "Signing keys", "second_factors": "Secrets of second factors"}
 
 commands = typer.Typer(
     help="Move to another deployment secret.",
@@ -44,23 +49,30 @@ def reencrypt(json: Json = False) -> None:
 
     settings = read(read_offline_settings)
     try:
-        sealed, moved = asyncio.run(_reencrypt(settings))
+        done = asyncio.run(_reencrypt(settings))
     except StoreUnavailable as error:
         raise refusal.of_rule(error) from None
     except CannotUnseal:
         raise CommandFailed(
-            "a signing key was sealed under a secret that AUTHSVC_SECRET_KEYS_FILE does not list; add it",
+            "something was sealed under a secret that AUTHSVC_SECRET_KEYS_FILE does not list; add it",
             REFUSED,
         ) from None
     if json:
-        print_json({"signing_keys": {"sealed": sealed, "moved": moved}})
-    else:
-        say(f"Signing keys sealed: {sealed}, of which {moved} moved to the current secret.")
+        print_json(
+            {
+                name: {"sealed": each.sealed, "moved": each.moved}
+                for name, each in zip(_KINDS, done, strict=True)
+            }
+        )
+        return
+    for name, each in zip(_KINDS.values(), done, strict=True):
+        say(f"{name} sealed: {each.sealed}, of which {each.moved} moved to the current secret.")
 
 
-async def _reencrypt(settings: OfflineSettings) -> tuple[int, int]:
+async def _reencrypt(settings: OfflineSettings) -> "tuple[Reencrypted, ...]":
     from authsvc.commands.schema import check_schema
-    from authsvc.core.reencryption import reencrypt_signing_keys
+    from authsvc.core import one_time_codes
+    from authsvc.core.reencryption import reencrypt_second_factors, reencrypt_signing_keys
     from authsvc.core.sealing import Vault
     from authsvc.core.signing_keys import VAULT_PURPOSE
     from authsvc.outside import wall_clock
@@ -70,8 +82,12 @@ async def _reencrypt(settings: OfflineSettings) -> tuple[int, int]:
     await check_schema(database_url)
     stores = open_stores(database_url, pool_size=2)
     try:
-        vault = Vault(settings.secrets, VAULT_PURPOSE, os.urandom)
-        done = await reencrypt_signing_keys(stores.keys, vault, wall_clock, _ACTOR)
+        of_keys = Vault(settings.secrets, VAULT_PURPOSE, os.urandom)
+        of_factors = Vault(settings.secrets, one_time_codes.VAULT_PURPOSE, os.urandom)
+        keys = await reencrypt_signing_keys(stores.keys, of_keys, wall_clock, _ACTOR)
+        factors = await reencrypt_second_factors(
+            stores.second_factors, stores.audit, of_factors, wall_clock, _ACTOR
+        )
     finally:
         await stores.close()
-    return done.sealed, done.moved
+    return keys, factors

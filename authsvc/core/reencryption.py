@@ -1,15 +1,20 @@
 """Owns moving what is sealed in the database to the current deployment secret. Leaves sealing to `core.sealing`.
 
-Sealed under a deployment secret are the private halves of the signing keys that sign or are about to. (The successor of
-a refresh token is sealed under its predecessor, and passes with it.)
+Sealed under a deployment secret are the private halves of the signing keys that sign or are about to, and the secrets
+of second factors. (The successor of a refresh token is sealed under its predecessor, and passes with it; the challenge
+of a login passes within minutes.)
 """
 
 from dataclasses import dataclass
 
+from authsvc.core.audit_contract import AuditLog
 from authsvc.core.clock import Clock
 from authsvc.core.contracts import KeyStore
 from authsvc.core.model import AuditEvent
 from authsvc.core.sealing import Vault
+from authsvc.core.second_factor_contract import SecondFactorStore
+
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +39,25 @@ async def reencrypt_signing_keys(store: KeyStore, vault: Vault, clock: Clock, ac
         resealed = vault.reseal(key.sealed_private, key.id)
         moved += await store.reseal(key.id, key.sealed_private, resealed, event)
     return Reencrypted(len(keys), moved)
+
+
+async def reencrypt_second_factors(
+    store: SecondFactorStore, audit: AuditLog, vault: Vault, clock: Clock, actor: str
+) -> Reencrypted:
+    """Seal every second factor's secret anew that is not under the current secret; otherwise as above.
+
+    What was moved is one event: nobody's second factor is another by it.
+    """
+    total = moved = 0
+    after = ""
+    while page := await store.list_sealed(_PAGE, after):
+        for user_id, *secrets in page:
+            for sealed in filter(None, secrets):
+                total += 1
+                if not vault.is_current(sealed):
+                    moved += await store.reseal(user_id, sealed, vault.reseal(sealed, user_id))
+        after = page[-1].user_id
+    if moved:
+        event = AuditEvent("second_factor.reencrypted", clock(), actor=actor, reason=f"{moved} of {total}")
+        await audit.record(event)
+    return Reencrypted(total, moved)

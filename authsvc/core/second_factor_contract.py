@@ -96,5 +96,6 @@ class SecondFactorStore(Protocol):
     async def list_sealed(self, limit: int, after_user_id: str) -> Sequence[SealedFactor]:
         """Return sealed secrets by user id, starting above `after_user_id` (empty: the first)."""
 
-    async def reseal(self, user_id: str, sealed: bytes, resealed: bytes, audit: AuditEvent) -> bool:
-        """Replace a sealed secret of the user. MUST change nothing and return False if none is `sealed` any more."""
+    async def reseal(self, user_id: str, sealed: bytes, resealed: bytes) -> bool:
+        """Replace a sealed secret of the user by the same one sealed otherwise. MUST change nothing and return False if
+        none is `sealed` any more."""

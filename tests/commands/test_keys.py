@@ -137,11 +137,15 @@ def test_reencrypt(settings: dict[str, str], tmp_path: Path) -> None:
     assert {key.state for key in keys} == {KeyState.PREPARED, KeyState.ACTIVE}
     assert (too_early, alone.returncode) == (1, 1)
     assert "authsvc secrets reencrypt" in "".join(refusing.lines)
-    assert (
-        "a signing key was sealed under a secret that AUTHSVC_SECRET_KEYS_FILE does not list" in alone.stderr
-    )
-    assert json.loads(moved.stdout) == {"signing_keys": {"sealed": 2, "moved": 2}}
-    assert again.stderr == "Signing keys sealed: 2, of which 0 moved to the current secret.\n"
+    assert "something was sealed under a secret that AUTHSVC_SECRET_KEYS_FILE does not list" in alone.stderr
+    assert json.loads(moved.stdout) == {
+        "signing_keys": {"sealed": 2, "moved": 2},
+        "second_factors": {"sealed": 0, "moved": 0},
+    }
+    assert again.stderr.splitlines() == [
+        "Signing keys sealed: 2, of which 0 moved to the current secret.",
+        "Secrets of second factors sealed: 0, of which 0 moved to the current secret.",
+    ]
     after = _stored(settings["DATABASE_URL"])
     assert {key.id for key in after} == {key.id for key in keys}
     assert {key.sealed_private[0] for key in after}.isdisjoint(key.sealed_private[0] for key in keys)

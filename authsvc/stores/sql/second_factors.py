@@ -216,17 +216,10 @@ class SecondFactorStore:
         rows = await self._database.read(_LIST_SEALED, values)
         return [SealedFactor(str(row[0]), row[1], row[2]) for row in rows]
 
-    async def reseal(self, user_id: str, sealed: bytes, resealed: bytes, audit: AuditEvent) -> bool:
+    async def reseal(self, user_id: str, sealed: bytes, resealed: bytes) -> bool:
         """Replace a sealed secret. False if it is another by now."""
-        with suppress(_NothingToDo):
-            async with self._database.write() as transaction:
-                values = {"owner_id": user_id, "sealed": sealed, "resealed": resealed}
-                replaced = [await transaction.run(statement, values) for statement in _RESEAL]
-                if not any(replaced):
-                    raise _NothingToDo
-                await record_in(transaction, audit)
-                return True
-        return False
+        values = {"owner_id": user_id, "sealed": sealed, "resealed": resealed}
+        return any([await self._database.change(statement, values) for statement in _RESEAL])
 
     async def _enrol(self, values: Values, audit: AuditEvent) -> None:
         async with self._database.write() as transaction:
