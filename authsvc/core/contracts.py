@@ -174,18 +174,18 @@ class UserStore(Protocol):
         `keep_session_id`, in one transaction. None if there is no such user. With `replaces`: None too, and MUST change
         nothing, unless the user is enabled and the password still the one set then."""
 
+    async def set_scopes(
+        self, user_id: str, scopes: Sequence[str], order: RevokeOrder
+    ) -> tuple[User, Revoked] | None:
+        """Replace the scopes. If that takes one away, MUST in the same transaction revoke all sessions and have
+        `password_changed_at` grow, so that no login under way begins a session with it. None if there is no such user."""
+
     async def disable(self, user_id: str, order: RevokeOrder) -> tuple[User, Revoked] | None:
         """Disable and revoke all sessions in one transaction. Idempotent. None if there is no such user."""
 
     async def enable(self, user_id: str, audit: AuditEvent) -> User | None:
         """Enable. Idempotent. None if there is no such user."""
 
-
-    async def set_scopes(
-        self, user_id: str, scopes: Sequence[str], order: RevokeOrder
-    ) -> tuple[User, Revoked] | None:
-        """Replace the scopes. If that takes one away, MUST in the same transaction revoke all sessions and have
-        `password_changed_at` grow, so that no login under way begins a session with it. None if there is no such user."""
 
 class RevocationLog(Protocol):
     """The log of revocations: gap-free revisions in commit order."""
