@@ -219,7 +219,7 @@ def test_certificate_and_key_go_together(tmp_path: Path) -> None:
 
     assert "must be given together" in _mistakes(TLS_CERT_FILE=str(file))[0]
     assert "must be given together" in _mistakes(TLS_KEY_FILE=str(file))[0]
-    assert "must hold a certificate" in _mistakes(TLS_CERT_FILE=str(file), TLS_KEY_FILE=str(file))[0]
+    assert "holds no certificate" in _mistakes(TLS_CERT_FILE=str(file), TLS_KEY_FILE=str(file))[0]
     assert _mistakes(TLS_CERT_FILE=str(tmp_path)) == [f"AUTHSVC_TLS_CERT_FILE: cannot read {tmp_path}"]
 
 

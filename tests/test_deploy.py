@@ -13,7 +13,10 @@ _DEPLOY = Path(__file__).parent.parent / "deploy"
 _ENVIRONMENT = (_DEPLOY / "authsvc.env.example").read_text()
 _UNIT = (_DEPLOY / "systemd" / "authsvc.service").read_text()
 # Shown as an example: not set otherwise, or dependent on the machine.
-_EXAMPLES = {"PLAINTEXT", "SIGNING_KEY_FILE", "PASSWORD_SLOTS", "METRICS_LISTEN", "HTTP_LISTEN"}
+_EXAMPLES = {
+    *("PLAINTEXT", "SIGNING_KEY_FILE", "PASSWORD_SLOTS", "METRICS_LISTEN", "HTTP_LISTEN"),
+    *("TLS_CLIENT_CA_FILE", "MTLS_LISTEN"),
+}
 
 
 def _names(text: str) -> set[str]:

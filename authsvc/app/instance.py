@@ -15,8 +15,9 @@ import grpc.aio
 import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
+from authsvc.app.certificates import Certificates
 from authsvc.app.http_listening import HttpPort
-from authsvc.app.listening import open_port
+from authsvc.app.listening import Ports, open_ports
 from authsvc.app.rules import Parts, join_rules
 from authsvc.background import end_tasks
 from authsvc.core.announce import Announcer
@@ -82,7 +83,7 @@ class App:
         self.metrics_page: Callable[[], Awaitable[bytes]] = self._own_page
         """Returns the metrics to show, in the text format of Prometheus; of a worker, those of all workers."""
         self.health = Health([service.full_name for service in SERVICES])
-        self.port = 0
+        self.ports = Ports(0)
         self.http = HttpPort()
         self._outside = outside
         self._development = development
@@ -104,6 +105,7 @@ class App:
         self._housekeeping = self._open_housekeeping()
         self._reloaded = 0
         ProcessCollector(registry=self.metrics)
+        self.certificates: Certificates | None = None
 
     async def start(self) -> None:
         """Fill the view, open the port, take calls. Raises StoreUnavailable, SigningKeyUnusable, AddressTaken."""
@@ -112,12 +114,15 @@ class App:
         await self._signing_keys.load()
         await self._signing_keys.step()
         services = join_rules(self._parts())
+        self.certificates = self._open_certificates()
         self._server = self._build_server(services)
         await self._server.start()
         await self.http.open(self.settings, self._inside(services), self._shares_port)
         self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()))
         self._begin(self._last_seen.run(), self._beat(), self._keep_keys(), self._housekeeping.run())
         self.health.set(True)
+        if self.certificates is not None:
+            self._begin(self.certificates.run())
 
     async def stop(self, drain_ms: int = 0) -> None:
         """Say so, take no more calls, finish those under way, write what waits, close the stores."""
@@ -157,6 +162,17 @@ class App:
         return generate_latest(self.metrics)
 
     def _open_signing_keys(self) -> SigningKeys:
+    @property
+    def port(self) -> int:
+        """Where it listens; 0 before it is open, and for a Unix socket."""
+        return self.ports.main
+
+    def _open_certificates(self) -> Certificates | None:
+        files, clock = self.settings.certificates, self._outside.clock
+        if files is None:
+            return None
+        return Certificates(files, self.settings.tls_client_ca_file, clock, self.metrics)
+
         settings, clock = self.settings, self._outside.clock
         if settings.signing_key is not None:
             self._keys.ring = ring_from_pem(settings.signing_key.get_secret_value(), clock())
@@ -214,7 +230,7 @@ class App:
         self.health.add_to(server)
         if self._development is not None:
             reflection.add_to(server)
-        self.port = open_port(server, self.settings)
+        self.ports = open_ports(server, self.settings, self.certificates)
         return server
 
     def _stack(self, services: Services, errors: interceptors.Errors) -> list[interceptors.Interceptor]:

@@ -42,7 +42,7 @@ async def serve_with_workers(settings: Settings, count: int) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     try:
         with ExitStack() as ports:
-            given = ("listen", "http_listen")
+            given = ("listen", "mtls_listen", "http_listen")
             held = {
                 name: ports.enter_context(reserve(getattr(settings, name))).address
                 for name in given

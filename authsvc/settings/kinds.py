@@ -5,7 +5,6 @@ A check raises ValueError, in words that follow the setting's name and that neve
 
 import os
 import re
-import ssl
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -14,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretBytes, Secret
 
 from authsvc.core.clock import DAY, HOUR, MINUTE, SECOND
 from authsvc.core.secrets import DeploymentSecrets, SecretsUnusable
+from authsvc.settings.certificate_files import read_authorities
 
 _UNITS = {"ms": 1, "s": SECOND, "m": MINUTE, "h": HOUR, "d": DAY}
 _DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
@@ -93,14 +93,9 @@ def _readable(value: Path) -> Path:
     return value
 
 
-def check_pair(cert: Path, key: Path) -> None:
-    """Raises ValueError unless the key opens without a password and belongs to the certificate."""
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=lambda: b"")
-    except (ssl.SSLError, ValueError):
-        raise ValueError(
-            "AUTHSVC_TLS_CERT_FILE and AUTHSVC_TLS_KEY_FILE must hold a certificate and its unencrypted key"
-        ) from None
+def _authorities_file(value: Path) -> Path:
+    read_authorities(_readable(value))
+    return value
 
 
 Duration = Annotated[int, BeforeValidator(duration_ms), Field(gt=0)]
@@ -114,3 +109,4 @@ CacheUrl = Annotated[SecretStr, AfterValidator(_cache_url)]
 SecretKeys = Annotated[SecretBytes, AfterValidator(_secrets)]
 SigningKeyPem = Annotated[SecretBytes, AfterValidator(_signing_key)]
 ReadableFile = Annotated[Path, AfterValidator(_readable)]
+AuthoritiesFile = Annotated[Path, AfterValidator(_authorities_file)]

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from authsvc.settings.certificate_files import CertificatesUnusable, read_pair
 from authsvc.settings.given import PREFIX, Given
-from authsvc.settings.kinds import Listen, MetricsListen, ReadableFile, check_pair
+from authsvc.settings.kinds import AuthoritiesFile, Listen, ListenOrNot, MetricsListen, ReadableFile
 
 DEFAULT_LISTEN = "127.0.0.1:50051"
 
@@ -17,6 +18,10 @@ class TransportSettings(Given):
     listen: Listen = DEFAULT_LISTEN
     tls_cert_file: ReadableFile | None = None
     tls_key_file: ReadableFile | None = None
+    tls_client_ca_file: AuthoritiesFile | None = Field(default=None, validate_default=True)
+    """Whom the certificates of clients must come from; None: no client is asked for one."""
+    mtls_listen: ListenOrNot = Field(default="", validate_default=True)
+    """Where clients must show a certificate; empty: at `listen`, if there is a `tls_client_ca_file`."""
     plaintext: bool = Field(default=False, validate_default=True)
     metrics_listen: MetricsListen = ""
 
@@ -32,13 +37,32 @@ class TransportSettings(Given):
         if bool(cert) != bool(key):
             raise ValueError(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE must be given together")
         if cert is not None:
-            check_pair(cert, key)
+            try:
+                read_pair(cert, key)
+            except CertificatesUnusable as error:
+                raise ValueError(f"{PREFIX}TLS_CERT_FILE and {PREFIX}TLS_KEY_FILE: {error}") from None
         elif not (plaintext and is_local_address(info.data["listen"])):
             raise ValueError(
                 f"{PREFIX}TLS_CERT_FILE is missing; plaintext needs {PREFIX}PLAINTEXT=true and a {PREFIX}LISTEN "
                 "on loopback or a Unix socket"
             )
         return plaintext
+
+    @field_validator("tls_client_ca_file")
+    @classmethod
+    def _check_client_ca(cls, authorities: Path | None, info: ValidationInfo) -> Path | None:
+        if authorities is not None and info.data.get("tls_cert_file", "wrong") is None:
+            raise ValueError(f"needs {PREFIX}TLS_CERT_FILE: without TLS nobody has a certificate")
+        return authorities
+
+    @field_validator("mtls_listen")
+    @classmethod
+    def _check_mtls_listen(cls, listen: str, info: ValidationInfo) -> str:
+        if listen and info.data.get("tls_client_ca_file", "wrong") is None:
+            raise ValueError(f"needs {PREFIX}TLS_CLIENT_CA_FILE: whom the certificates there must come from")
+        if listen == info.data.get("listen") and not listen.endswith(":0"):
+            raise ValueError(f"must be another address than {PREFIX}LISTEN")
+        return listen
 
     @property
     def certificates(self) -> tuple[Path, Path] | None:

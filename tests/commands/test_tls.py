@@ -104,4 +104,4 @@ def test_a_certificate_and_a_strange_key_are_refused(tls: dict[str, str], tmp_pa
     ended = processes.run("serve", **tls | {"TLS_KEY_FILE": str(other.key_file)})
 
     assert ended.returncode == 2
-    assert "must hold a certificate and its unencrypted key" in ended.stderr
+    assert "is not that of the first certificate in" in ended.stderr
