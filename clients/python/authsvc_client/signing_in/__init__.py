@@ -23,7 +23,13 @@ A call reads:
 
 from authsvc_client.signing_in.channels import open_channel, open_sync_channel
 from authsvc_client.signing_in.client import AuthClient, SyncAuthClient
-from authsvc_client.signing_in.errors import ReceivedTokenRejected, SessionEnded, SignInFailed
+from authsvc_client.signing_in.errors import (
+    Challenge,
+    ReceivedTokenRejected,
+    SecondStepNeeded,
+    SessionEnded,
+    SignInFailed,
+)
 from authsvc_client.signing_in.interceptors import client_interceptors
 from authsvc_client.signing_in.reasons import reason_of, retry_after_ms
 from authsvc_client.signing_in.received import SignedIn, Tokens
@@ -42,12 +48,14 @@ from authsvc_client.signing_in.token_file import TokenFile, TokenFileUnsafe
 
 __all__ = [
     "AuthClient",
+    "Challenge",
     "ClientKey",
     "FixedSource",
     "MemoryStore",
     "PasswordLogin",
     "ReceivedTokenRejected",
     "RefreshTokenSource",
+    "SecondStepNeeded",
     "SessionEnded",
     "SessionToken",
     "SignInFailed",

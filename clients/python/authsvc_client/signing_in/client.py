@@ -19,6 +19,7 @@ from authsvc_client.clock import Clock, wall_clock
 from authsvc_client.signing_in.bearers import check_bearer
 from authsvc_client.signing_in.connections import Connection, Endpoint, Options, SyncConnection
 from authsvc_client.signing_in.conversations import Conversations, PasswordOrder, Wanted
+from authsvc_client.signing_in.errors import Challenge
 from authsvc_client.signing_in.received import LEEWAY_MS, ReceivedTokens, SignedIn
 
 TIMEOUT_MS = 5000
@@ -69,11 +70,20 @@ class AuthClient:
     ) -> SignedIn:
         """Check a password and start a session. `credentials` are what to issue, empty for all.
 
-        Raises grpc.RpcError (INVALID_CREDENTIALS, RATE_LIMITED, …), ReceivedTokenRejected.
+        Raises SecondStepNeeded (ask the user for a code, then `answer`), grpc.RpcError (INVALID_CREDENTIALS,
+        RATE_LIMITED, …), ReceivedTokenRejected.
         """
         wanted = Wanted(tuple(audiences), tuple(scopes))
         order = PasswordOrder(username, password, wanted, credentials, remember, device)
         return await self.connection.run(self.conversations.login(order))
+
+    async def answer(self, challenge: Challenge, one_time_code: str) -> SignedIn:
+        """Answer the challenge of a login, by a code of the user's authenticator app or a recovery code.
+
+        Raises grpc.RpcError (INVALID_ONE_TIME_CODE: the challenge takes another; CHALLENGE_NOT_ACTIVE: log in anew;
+        RATE_LIMITED), ReceivedTokenRejected.
+        """
+        return await self.connection.run(self.conversations.answer(challenge, one_time_code))
 
     async def refresh(
         self, refresh_token: str, *, audiences: Sequence[str] = (), scopes: Sequence[str] = ()
@@ -166,6 +176,10 @@ class SyncAuthClient:
         wanted = Wanted(tuple(audiences), tuple(scopes))
         order = PasswordOrder(username, password, wanted, credentials, remember, device)
         return self.connection.run(self.conversations.login(order))
+
+    def answer(self, challenge: Challenge, one_time_code: str) -> SignedIn:
+        """As AuthClient.answer."""
+        return self.connection.run(self.conversations.answer(challenge, one_time_code))
 
     def refresh(
         self, refresh_token: str, *, audiences: Sequence[str] = (), scopes: Sequence[str] = ()

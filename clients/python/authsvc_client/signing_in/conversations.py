@@ -9,7 +9,7 @@ from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1 import resources_pb2 as resources
 from authsvc_client.clock import Clock
 from authsvc_client.signing_in.asking import ask
-from authsvc_client.signing_in.errors import SessionEnded, SignInFailed
+from authsvc_client.signing_in.errors import Challenge, SecondStepNeeded, SessionEnded
 from authsvc_client.signing_in.reasons import reason_of
 from authsvc_client.signing_in.received import ReceivedTokens, SignedIn
 from authsvc_client.signing_in.steps import Call, Steps
@@ -51,7 +51,7 @@ class Conversations:
         self.timeout_ms = timeout_ms
 
     def login(self, order: PasswordOrder) -> Steps[SignedIn]:
-        """Log in. Raises grpc.RpcError, ReceivedTokenRejected."""
+        """Log in. Raises SecondStepNeeded, grpc.RpcError, ReceivedTokenRejected."""
         asked_at = self.clock()
         request = pb.LoginRequest(
             username=order.username,
@@ -65,10 +65,23 @@ class Conversations:
         # Passwords are slow to check on purpose.
         response: pb.LoginResponse = yield Call("Login", request, 2 * self.timeout_ms)
         if response.HasField("challenge"):
-            raise SignInFailed("The login asks for a second step.", code=grpc.StatusCode.FAILED_PRECONDITION)
+            raise SecondStepNeeded(_challenge(response.challenge, order.wanted.audiences))
+        return (yield from self._signed_in(response, order.wanted.audiences, asked_at))
+
+    def answer(self, challenge: Challenge, one_time_code: str) -> Steps[SignedIn]:
+        """Answer the challenge of a login. Raises grpc.RpcError, ReceivedTokenRejected."""
+        yield from self.received.prepare()
+        asked_at = self.clock()
+        request = pb.LoginRequest(challenge_token=challenge.challenge_token, one_time_code=one_time_code)
+        response: pb.LoginResponse = yield Call("Login", request, self.timeout_ms)
+        return (yield from self._signed_in(response, challenge.audiences, asked_at))
+
+    def _signed_in(
+        self, response: pb.LoginResponse, audiences: tuple[str, ...], asked_at: int
+    ) -> Steps[SignedIn]:
         tokens = None
         if response.HasField("tokens"):
-            tokens = yield from self.received.believe(response.tokens, order.wanted.audiences, asked_at)
+            tokens = yield from self.received.believe(response.tokens, audiences, asked_at)
         return SignedIn(response.session, response.session_token, tokens)
 
     def refresh(self, refresh_token: str, wanted: Wanted) -> Steps[SignedIn]:
@@ -111,3 +124,8 @@ class Conversations:
             page_token = page.next_page_token
             if not page_token:
                 return sessions
+
+
+def _challenge(received: pb.Challenge, audiences: tuple[str, ...]) -> Challenge:
+    expires_at = received.expire_time.ToMilliseconds()
+    return Challenge(received.challenge_token, tuple(received.methods), expires_at, audiences)

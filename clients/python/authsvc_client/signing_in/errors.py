@@ -5,6 +5,7 @@ had is caught where the call's other failures are. None repeats a token. A beare
 is a mistake in the program instead: `plaintext`.
 """
 
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
@@ -32,7 +33,8 @@ class SessionEnded(SignInFailed):
     """The session is over and the source has no way to start another: somebody has to log in.
 
     Final: the source says so again on every call, without asking anybody. `reason` tells what ended it, such as
-    REFRESH_TOKEN_NOT_ACTIVE, REFRESH_TOKEN_REUSED, SESSION_NOT_ACTIVE or INVALID_CREDENTIALS.
+    REFRESH_TOKEN_NOT_ACTIVE, REFRESH_TOKEN_REUSED, SESSION_NOT_ACTIVE or INVALID_CREDENTIALS; SECOND_STEP_NEEDED if the
+    login cannot be done by a password alone.
     """
 
     def __init__(self, reason: str) -> None:
@@ -45,6 +47,33 @@ class SessionEnded(SignInFailed):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return SessionEnded, (self.reason,)
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A second step of a login, to be answered with AuthClient.answer. Good once, and until `expires_at` (Unix
+    milliseconds, by the server's clock). `audiences` are what the login asked for."""
+
+    challenge_token: str = field(repr=False)
+    methods: tuple[str, ...]
+    expires_at: int
+    audiences: tuple[str, ...] = ()
+
+
+class SecondStepNeeded(SignInFailed):
+    """The password was right, and the user has a second factor: ask for a code and answer the `challenge`."""
+
+    def __init__(self, challenge: Challenge) -> None:
+        code, reason = grpc.StatusCode.FAILED_PRECONDITION, "SECOND_STEP_NEEDED"
+        super().__init__("The login asks for a second step.", code=code, reason=reason)
+        self.challenge = challenge
+
+    def again(self) -> "SecondStepNeeded":
+        """The same error, to be raised for another caller."""
+        return SecondStepNeeded(self.challenge)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SecondStepNeeded, (self.challenge,)
 
 
 class ReceivedTokenRejected(SignInFailed):

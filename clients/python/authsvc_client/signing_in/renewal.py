@@ -14,7 +14,12 @@ import grpc
 
 from authsvc.v1 import resources_pb2 as resources
 from authsvc_client.signing_in.conversations import Conversations, PasswordOrder, Wanted
-from authsvc_client.signing_in.errors import ReceivedTokenRejected, SessionEnded, SignInFailed
+from authsvc_client.signing_in.errors import (
+    ReceivedTokenRejected,
+    SecondStepNeeded,
+    SessionEnded,
+    SignInFailed,
+)
 from authsvc_client.signing_in.reasons import code_of, reason_of, retry_after_ms
 from authsvc_client.signing_in.received import Tokens
 from authsvc_client.signing_in.steps import Pause, Steps
@@ -195,6 +200,8 @@ class Renewal:
             raise SessionEnded(stored.ended or "CREDENTIALS_MISSING")
         try:
             signed_in = yield from self._conversations.login(self._login)
+        except SecondStepNeeded as needed:
+            raise SessionEnded(needed.reason) from needed
         except grpc.RpcError as error:
             if reason_of(error) == _LOGIN_IS_FINAL:
                 raise SessionEnded(_LOGIN_IS_FINAL) from error

@@ -151,7 +151,10 @@ class RefreshTokenSource(_Renewing):
 
 
 class PasswordLogin(_Renewing):
-    """Access tokens for a user whose password is at hand: logs in when first asked, and anew when the session ended."""
+    """Access tokens for a user whose password is at hand: logs in when first asked, and anew when the session ended.
+
+    Not for users with a second factor: for them log in by AuthClient, and go on with a RefreshTokenSource.
+    """
 
     def __init__(
         self,
