@@ -11,7 +11,7 @@ import pytest
 from authsvc.http import listener
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.v1 import auth_service_pb2 as pb
-from tests.http.listening import Listening, listen
+from tests.parts.listening import Listening, listen
 from tests.parts.localhost import write_certificate
 from tests.parts.service import ISSUER
 

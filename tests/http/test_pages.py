@@ -13,7 +13,7 @@ from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.cookies import SESSION
 from authsvc.http.page_files import ACCOUNT_PAGES, ASSETS, INSPECTOR_PAGE, LOGIN_PAGE
 from authsvc.http.returning import own_path
-from tests.http.listening import Listening
+from tests.parts.listening import Listening
 
 PAGES = [page.path for page in (LOGIN_PAGE, INSPECTOR_PAGE, *ACCOUNT_PAGES)]
 ACCOUNT = [page.path for page in ACCOUNT_PAGES]
