@@ -5,12 +5,13 @@ import asyncio
 import typer
 
 from authsvc.commands.connection import read
-from authsvc.commands.failure import NO_ANSWER, CommandFailed
+from authsvc.commands.failure import NO_ANSWER, REFUSED, CommandFailed
 from authsvc.commands.options import Json
 from authsvc.commands.output import print_json, say
+from authsvc.commands.schema import TOO_NEW
 from authsvc.config import read_database_settings
 from authsvc.core.contracts import StoreUnavailable
-from authsvc.stores.migrations import is_at_head, upgrade_to_head
+from authsvc.stores.migrations import SchemaState, schema_state, upgrade_to_head
 
 commands = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
@@ -33,7 +34,11 @@ def migrate(json: Json = False) -> None:
 
 
 async def _migrate(database_url: str) -> bool:
-    if await is_at_head(database_url):
+    """Whether anything had to be done. A newer schema is left as it is: it serves this version, too, or never will."""
+    state = await schema_state(database_url)
+    if state is SchemaState.TOO_NEW:
+        raise CommandFailed(TOO_NEW, REFUSED)
+    if state is not SchemaState.OLDER:
         return False
     await upgrade_to_head(database_url)
     return True

@@ -1,12 +1,25 @@
-"""Owns the check that a database has the schema of this version. Leaves bringing it there to `migrate`."""
+"""Owns the check that this version can work with a database's schema. Leaves bringing it there to `migrate`."""
+
+import structlog
 
 from authsvc.commands.failure import REFUSED, CommandFailed
-from authsvc.stores.migrations import is_at_head
+from authsvc.stores.migrations import SchemaState, schema_state
+
+TOO_NEW = (
+    "the database has the schema of a newer version, which has taken away what this one needs: run that version, or "
+    "restore a backup from before"
+)
+_log = structlog.get_logger("authsvc")
 
 
 async def check_schema(database_url: str) -> None:
-    """Return if the schema is current. Raises CommandFailed saying what to do, StoreUnavailable."""
-    if not await is_at_head(database_url):
-        raise CommandFailed(
-            "the database does not have the schema of this version: run `authsvc migrate` first", REFUSED
-        )
+    """Return if this version can work with the schema. Raises CommandFailed saying what to do, StoreUnavailable."""
+    match await schema_state(database_url):
+        case SchemaState.OLDER:
+            raise CommandFailed(
+                "the database does not have the schema of this version: run `authsvc migrate` first", REFUSED
+            )
+        case SchemaState.TOO_NEW:
+            raise CommandFailed(TOO_NEW, REFUSED)
+        case SchemaState.NEWER:
+            _log.info("the database has the schema of a newer version, which serves this one, too")

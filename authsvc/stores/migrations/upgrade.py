@@ -1,4 +1,5 @@
-"""Owns bringing a database to the newest schema, from any number of hosts at once. Leaves the steps to `versions`.
+"""Owns bringing a database to the newest schema, from any number of hosts at once. Leaves the steps to `versions`,
+telling whether they are needed to `state`.
 
 Everything happens in one transaction under a lock: the second host waits, then finds nothing to do. Both databases
 have transactional DDL, so an upgrade that is cut off has not happened.
@@ -8,7 +9,6 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import URL, Connection, text
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -24,7 +24,7 @@ _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('authsvc.migrations'))")
 
 async def upgrade_to_head(database_url: str) -> None:
     """Bring the schema to the newest step. Raises StoreUnavailable, address.UnknownDatabase."""
-    engine = _open_engine(database_url)
+    engine = open_engine(database_url)
     try:
         with translated():
             _create_file(address.parse(database_url))
@@ -36,20 +36,8 @@ async def upgrade_to_head(database_url: str) -> None:
         await engine.dispose()
 
 
-async def is_at_head(database_url: str) -> bool:
-    """Say whether the schema is the one this version of the service needs. Changes nothing, makes no file."""
-    if not _may_exist(address.parse(database_url)):
-        return False
-    engine = _open_engine(database_url)
-    try:
-        with translated():
-            async with engine.begin() as connection:
-                return await connection.run_sync(_current) == _scripts(_config()).get_current_head()
-    finally:
-        await engine.dispose()
-
-
-def _open_engine(database_url: str) -> AsyncEngine:
+def open_engine(database_url: str) -> AsyncEngine:
+    """Open one connection's worth of a database. Raises address.UnknownDatabase."""
     url = address.parse(database_url)
     if not address.is_postgresql(url):
         return sqlite.open_writer(url, _LIMITS)
@@ -65,7 +53,8 @@ def _create_file(url: URL) -> None:
         address.file(url).touch(mode=0o600)
 
 
-def _may_exist(url: URL) -> bool:
+def may_exist(url: URL) -> bool:
+    """Whether there may be a database: to look into a SQLite file would make it."""
     return address.is_postgresql(url) or address.file(url).exists()
 
 
@@ -75,10 +64,6 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _current(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()
-
-
 def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
@@ -86,5 +71,6 @@ def _config() -> Config:
     return config
 
 
-def _scripts(config: Config) -> ScriptDirectory:
-    return ScriptDirectory.from_config(config)
+def scripts() -> ScriptDirectory:
+    """All steps that this version knows."""
+    return ScriptDirectory.from_config(_config())
