@@ -14,7 +14,7 @@ _ENVIRONMENT = (_DEPLOY / "authsvc.env.example").read_text()
 _UNIT = (_DEPLOY / "systemd" / "authsvc.service").read_text()
 # Shown as an example: not set otherwise, or dependent on the machine.
 _EXAMPLES = {
-    *("PLAINTEXT", "SIGNING_KEY_FILE", "PASSWORD_SLOTS", "METRICS_LISTEN", "HTTP_LISTEN"),
+    *("PLAINTEXT", "SIGNING_KEY_FILE", "PASSWORD_SLOTS", "METRICS_LISTEN", "HTTP_LISTEN", "WEB_ORIGINS"),
     *("TLS_CLIENT_CA_FILE", "MTLS_LISTEN"),
 }
 

@@ -32,6 +32,7 @@ from authsvc.core.ids import new_id
 from authsvc.core.key_lifecycle import GivenKeys, ManagedKeys, SigningKeys
 from authsvc.core.last_seen import LastSeen
 from authsvc.core.model import LogPosition
+from authsvc.core.origins import Origins
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.sealing import CannotUnseal, Vault
 from authsvc.core.signing_keys import NO_KEYS, VAULT_PURPOSE, Keys, SigningKeyUnusable, ring_from_pem
@@ -104,8 +105,8 @@ class App:
         self._signing_keys = self._open_signing_keys()
         self._housekeeping = self._open_housekeeping()
         self._reloaded = 0
-        ProcessCollector(registry=self.metrics)
         self.certificates: Certificates | None = None
+        ProcessCollector(registry=self.metrics)
 
     async def start(self) -> None:
         """Fill the view, open the port, take calls. Raises StoreUnavailable, SigningKeyUnusable, AddressTaken."""
@@ -113,16 +114,16 @@ class App:
         await self._registry.load()
         await self._signing_keys.load()
         await self._signing_keys.step()
-        services = join_rules(self._parts())
         self.certificates = self._open_certificates()
+        services = join_rules(self._parts())
         self._server = self._build_server(services)
         await self._server.start()
         await self.http.open(self.settings, self._inside(services), self._shares_port)
         self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()))
         self._begin(self._last_seen.run(), self._beat(), self._keep_keys(), self._housekeeping.run())
-        self.health.set(True)
         if self.certificates is not None:
             self._begin(self.certificates.run())
+        self.health.set(True)
 
     async def stop(self, drain_ms: int = 0) -> None:
         """Say so, take no more calls, finish those under way, write what waits, close the stores."""
@@ -161,7 +162,6 @@ class App:
     async def _own_page(self) -> bytes:
         return generate_latest(self.metrics)
 
-    def _open_signing_keys(self) -> SigningKeys:
     @property
     def port(self) -> int:
         """Where it listens; 0 before it is open, and for a Unix socket."""
@@ -173,6 +173,7 @@ class App:
             return None
         return Certificates(files, self.settings.tls_client_ca_file, clock, self.metrics)
 
+    def _open_signing_keys(self) -> SigningKeys:
         settings, clock = self.settings, self._outside.clock
         if settings.signing_key is not None:
             self._keys.ring = ring_from_pem(settings.signing_key.get_secret_value(), clock())
@@ -242,6 +243,7 @@ class App:
             interceptors.Shed(self.settings.calls_at_once, self._calls),
             interceptors.Deadline(),
             interceptors.Authenticate(services.callers, anonymous),
+            interceptors.Browsers(services.callers, Origins(self.settings.origins(self.settings.issuer))),
             interceptors.Reach(services.tail),
             self._shield,
         ]

@@ -41,6 +41,7 @@ from authsvc.core.users import Users
 from authsvc.core.validate import SessionValidator
 from authsvc.core.view import View
 from authsvc.outside import Outside
+from authsvc.rpc.cookie_delivery import CookieDelivery
 from authsvc.rpc.services import Services
 from authsvc.rpc.showing import SessionShowing
 from authsvc.settings import Settings
@@ -115,6 +116,7 @@ class _Rules:
             callers=Callers(
                 self._mint, parts.registry, self._validator, self._own_tokens, parts.settings.issuer
             ),
+            cookies=CookieDelivery(parts.settings.lifetimes, clock),
             explain=self._explain(),
             audit_events=ListAuditEvents(parts.stores.audit),
             keys=parts.keys,

@@ -28,3 +28,7 @@ class Lifetimes:
         if remember:
             return self.remember_idle_ms, self.remember_ms
         return self.session_idle_ms, self.session_ms
+
+    def are_remembered(self, idle_ms: int) -> bool:
+        """Whether a session with this idle lifetime has the long profile."""
+        return idle_ms == self.remember_idle_ms != self.session_idle_ms

@@ -103,7 +103,7 @@ class Login:
         logged_in = await self._new_sessions.begin(session, user.password_changed_at)
         if logged_in is None:
             raise InvalidCredentials  # Disabled, or the password changed, while it was being checked.
-        return logged_in
+        return replace(logged_in, cookies=attempt.wanted.cookies)
 
     async def answer(self, step: SecondStep, asked: Asked) -> LoggedIn:
         """Return the session that the first step asked for, once.
@@ -131,7 +131,7 @@ class Login:
         logged_in = await self._new_sessions.begin(session, half_done.password_changed_at)
         if logged_in is None:
             raise ChallengeNotActive
-        return logged_in
+        return replace(logged_in, cookies=half_done.wanted.cookies)
 
     def _client(self, asked: Asked) -> Client:
         client = self._clients.get(asked.caller.client_id)

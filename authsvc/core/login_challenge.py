@@ -22,7 +22,8 @@ _PREFIX = "ath_"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a client wants of a login. `session` and `tokens`: which credentials to issue."""
+    """What a client wants of a login. `session` and `tokens`: which credentials to issue; `cookies`: how to
+    deliver them."""
 
     device: Device
     audiences: tuple[str, ...] = ()
@@ -30,6 +31,7 @@ class Wanted:
     session: bool = True
     tokens: bool = True
     remember: bool = False
+    cookies: bool = False
 
 
 @dataclass(frozen=True, slots=True)

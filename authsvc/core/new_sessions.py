@@ -19,12 +19,13 @@ from authsvc.core.tokens import Minted, TokenMint
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """A new session and the tokens that were asked for."""
+    """A new session and the tokens that were asked for. `cookies`: the first step wanted them as such."""
 
     session: Session
     session_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
     access: AccessToken | None
+    cookies: bool = False
 
 
 class NewSessions:

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from authsvc.core.login import Challenged, LoginAttempt
 from authsvc.core.password_check import PasswordAttempt
+from authsvc.core.revoke import NOTHING
 from authsvc.core.signing_keys import KEY_SET_MAX_AGE_MS
-from authsvc.rpc import audit_requests, convert, requests
+from authsvc.rpc import audit_requests, convert, cookie_delivery, requests
 from authsvc.rpc.call import Call
 from authsvc.rpc.second_factor_messages import challenge
 from authsvc.rpc.second_factor_servicer import SecondFactorMethods
@@ -37,28 +38,33 @@ class AuthServicer(SecondFactorMethods):
         done = await self._services.login.login(attempt, call.asked)
         if isinstance(done, Challenged):
             return pb.LoginResponse(challenge=challenge(done))
-        return convert.login_response(done, call.caller)
+        return self._logged_in(done, call)
 
     async def Refresh(self, request: pb.RefreshRequest, call: Call) -> pb.RefreshResponse:
-        requests.check_refresh(request)
+        token = cookie_delivery.refresh_token(request, call)
+        requests.check_refresh(request, token)
         asked = call.asked
         if request.HasField("device"):
             where = requests.device(request, call.ip_address, call.caller.is_client)
             asked = replace(asked, device=where)
-        refreshed = await self._services.refresh.refresh(
-            request.refresh_token, request.audiences, request.scopes, asked
-        )
-        return convert.refresh_response(refreshed, call.caller)
+        with cookie_delivery.cleared_if_dead(call):
+            refreshed = await self._services.refresh.refresh(token, request.audiences, request.scopes, asked)
+        response = convert.refresh_response(refreshed, call.caller)
+        if not request.refresh_token:
+            self._services.cookies.move(response, refreshed.session, call)
+        return response
 
     async def Revoke(self, request: pb.RevokeRequest, call: Call) -> pb.RevokeResponse:
-        target, reason = requests.revoke_target(request), requests.revoke_reason(request)
-        revoked = await self._services.revoke.revoke(target, reason, call.asked)
+        target, reason = cookie_delivery.revoke_target(request, call), requests.revoke_reason(request)
+        revoked = await self._services.revoke.revoke(target, reason, call.asked) if target else NOTHING
+        cookie_delivery.clear_after(target, call)
         return pb.RevokeResponse(revision=revoked.revision, revoked_count=len(revoked.entries))
 
     async def ValidateSession(
         self, request: pb.ValidateSessionRequest, call: Call
     ) -> pb.ValidateSessionResponse:
-        token = requests.check_session_token(request.session_token)
+        given = cookie_delivery.session_token("session_token", request.session_token, call)
+        token = requests.check_session_token(given)
         live = await self._services.validator.validate(token)
         return convert.validate_response(live, call.caller, self._services.view.revision)
 
@@ -72,9 +78,10 @@ class AuthServicer(SecondFactorMethods):
     async def ExchangeSession(
         self, request: pb.ExchangeSessionRequest, call: Call
     ) -> pb.ExchangeSessionResponse:
-        requests.check_exchange(request)
+        token = cookie_delivery.session_token("session_token", request.session_token, call)
+        requests.check_exchange(request, token)
         exchanged = await self._services.exchange.exchange(
-            request.session_token, request.audiences, request.scopes, call.caller
+            token, request.audiences, request.scopes, call.caller
         )
         return convert.exchange_response(exchanged, call.caller, self._services.view.revision)
 

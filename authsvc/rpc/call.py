@@ -19,6 +19,8 @@ Metadata = Sequence[tuple[str, str | bytes]]
 # What the edge puts on calls of browsers: tokens come and go as cookies, and in no other way. It takes the same from
 # whoever else sends it.
 COOKIES_MARK = "x-authsvc-cookies"
+# Where the edge says that a browser is.
+ADDRESS_KEY = "x-authsvc-address"
 # What the verified certificate of the peer says, as gRPC has it: its values by property, such as `peer_dns`.
 Certificate = Mapping[str, Iterable[bytes]]
 NO_CERTIFICATE: dict[str, Iterable[bytes]] = {}
@@ -41,6 +43,7 @@ class Call:
         "caller",
         "may_go_on",
         "metadata",
+        "reported_address",
         "set_cookies",
         "wait_ms",
     )
@@ -61,6 +64,7 @@ class Call:
         self.caller: Caller = NOBODY
         self.may_go_on: Callable[[], bool] = _yes
         self.set_cookies: Sequence[str] = ()
+        self.reported_address = ""
         self._cookies: Cookies | None = None
 
     def get(self, key: str) -> list[str]:
@@ -98,7 +102,9 @@ class Call:
 
     @property
     def ip_address(self) -> str:
-        """The address of the peer in text form; empty for a Unix socket."""
+        """The address of the peer, or of the browser that it speaks for, in text form; empty for a Unix socket."""
+        if self.reported_address:
+            return self.reported_address
         kind, _, rest = unquote(self.peer).partition(":")
         if kind not in ("ipv4", "ipv6"):
             return ""

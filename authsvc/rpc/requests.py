@@ -98,7 +98,6 @@ def check_login(request: pb.LoginRequest) -> None:
         "credentials",
         "must be CREDENTIAL_SESSION or CREDENTIAL_TOKENS",
     )
-    checks.that(not request.cookies, "cookies", "this version delivers no cookies")
     checks.that(not request.one_time_code, "one_time_code", "must come with challenge_token")
     checks.done()
 
@@ -123,23 +122,24 @@ def wanted(request: pb.LoginRequest, where: Device) -> Wanted:
         session=not credentials or resources.CREDENTIAL_SESSION in credentials,
         tokens=not credentials or resources.CREDENTIAL_TOKENS in credentials,
         remember=request.remember,
+        cookies=request.cookies,
     )
 
 
-def check_refresh(request: pb.RefreshRequest) -> None:
-    """Raises InvalidRequest unless a RefreshRequest is well-formed."""
+def check_refresh(request: pb.RefreshRequest, token: str) -> None:
+    """Raises InvalidRequest unless a RefreshRequest with this token is well-formed."""
     checks = Checks()
-    checks.text("refresh_token", request.refresh_token, TOKEN_MAX_BYTES)
+    checks.text("refresh_token", token, TOKEN_MAX_BYTES)
     check_device(checks, request.device)
     checks.names("audiences", request.audiences)
     checks.names("scopes", request.scopes)
     checks.done()
 
 
-def check_exchange(request: pb.ExchangeSessionRequest) -> None:
-    """Raises InvalidRequest unless an ExchangeSessionRequest is well-formed."""
+def check_exchange(request: pb.ExchangeSessionRequest, token: str) -> None:
+    """Raises InvalidRequest unless an ExchangeSessionRequest with this token is well-formed."""
     checks = Checks()
-    checks.text("session_token", request.session_token, TOKEN_MAX_BYTES)
+    checks.text("session_token", token, TOKEN_MAX_BYTES)
     checks.names("audiences", request.audiences)
     checks.names("scopes", request.scopes)
     checks.done()
@@ -164,8 +164,8 @@ def check_session_token(token: str) -> str:
     return token
 
 
-def revoke_target(request: pb.RevokeRequest) -> Target:
-    """Return what a RevokeRequest names. Raises InvalidRequest."""
+def revoke_target(request: pb.RevokeRequest, cookie: str) -> Target:
+    """Return what a RevokeRequest names: without a target the session of the cookie. Raises InvalidRequest."""
     match request.WhichOneof("target"):
         case "token":
             return ByToken(named("token", request.token, TOKEN_MAX_BYTES))
@@ -175,6 +175,8 @@ def revoke_target(request: pb.RevokeRequest) -> Target:
             return ByUser(named("user_id", request.user_id))
         case "other_sessions" if request.other_sessions:
             return OtherSessions()
+        case None if cookie:
+            return ByToken(named("cookie", cookie, TOKEN_MAX_BYTES))
     raise InvalidRequest(("target", "must name what to revoke"))
 
 

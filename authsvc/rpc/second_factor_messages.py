@@ -36,10 +36,10 @@ def check_second_step(request: pb.LoginRequest) -> None:
     checks.done()
 
 
-def check_step_up(request: pb.StepUpRequest) -> None:
-    """Raises InvalidRequest unless a StepUpRequest is well-formed."""
+def check_step_up(request: pb.StepUpRequest, token: str) -> None:
+    """Raises InvalidRequest unless a StepUpRequest with this token is well-formed."""
     checks = Checks()
-    checks.text("token", request.token, TOKEN_MAX_BYTES)
+    checks.text("token", token, TOKEN_MAX_BYTES)
     _check_proof(checks, request)
     check_device(checks, request.device)
     checks.done()

@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from authsvc.core.login import SecondStep
+from authsvc.core.new_sessions import LoggedIn
 from authsvc.core.step_up import Proof
-from authsvc.rpc import convert, requests
+from authsvc.rpc import convert, cookie_delivery, requests
 from authsvc.rpc import second_factor_messages as messages
 from authsvc.rpc.call import Call
 from authsvc.rpc.services import Services
@@ -17,14 +18,18 @@ class SecondFactorMethods:
     _services: Services
 
     async def StepUp(self, request: pb.StepUpRequest, call: Call) -> pb.StepUpResponse:
-        messages.check_step_up(request)
+        token = cookie_delivery.session_token("token", request.token, call)
+        messages.check_step_up(request, token)
         asked = call.asked
         if request.HasField("device"):
             where = requests.device(request, call.ip_address, call.caller.is_client)
             asked = replace(asked, device=where)
         proof = Proof(request.password, request.one_time_code)
-        stepped_up = await self._services.step_up.step_up(request.token, proof, asked)
-        return messages.step_up_response(stepped_up, call.caller)
+        stepped_up = await self._services.step_up.step_up(token, proof, asked)
+        response = messages.step_up_response(stepped_up, call.caller)
+        if not request.token:
+            self._services.cookies.move(response, stepped_up.session, call)
+        return response
 
     async def GetSecondFactor(
         self, request: pb.GetSecondFactorRequest, call: Call
@@ -67,4 +72,10 @@ class SecondFactorMethods:
         messages.check_second_step(request)
         device = requests.device(request, call.ip_address, call.caller.is_client)
         step = SecondStep(request.challenge_token, request.one_time_code, device)
-        return convert.login_response(await self._services.login.answer(step, call.asked), call.caller)
+        return self._logged_in(await self._services.login.answer(step, call.asked), call)
+
+    def _logged_in(self, done: LoggedIn, call: Call) -> pb.LoginResponse:
+        response = convert.login_response(done, call.caller)
+        if done.cookies or call.is_browsers:
+            self._services.cookies.move(response, done.session, call)
+        return response

@@ -23,6 +23,7 @@ from authsvc.core.tail import Tail
 from authsvc.core.users import Users
 from authsvc.core.validate import SessionValidator
 from authsvc.core.view import View
+from authsvc.rpc.cookie_delivery import CookieDelivery
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Services:
     users: Users
     clients: Clients
     callers: Callers
+    cookies: CookieDelivery
     explain: Explain
     audit_events: ListAuditEvents
     keys: Keys

@@ -9,9 +9,10 @@ from authsvc.settings.lives import LifeSettings
 from authsvc.settings.logging_in import LoginSettings
 from authsvc.settings.signing import SigningSettings
 from authsvc.settings.stores import StoreSettings
+from authsvc.settings.web import WebSettings
 
 
-class Settings(LoginSettings, LifeSettings, SigningSettings, StoreSettings, HttpSettings):
+class Settings(LoginSettings, LifeSettings, SigningSettings, StoreSettings, HttpSettings, WebSettings):
     """What a server runs with. Times in milliseconds."""
 
     issuer: Issuer

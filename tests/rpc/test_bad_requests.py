@@ -63,7 +63,6 @@ def bad_logins() -> Iterator[tuple[pb.LoginRequest, str]]:
     yield _login(device=Device(label="a" * 129)), "device.label"
     yield _login(credentials=[0]), "credentials"
     yield _login(credentials=[1, 99]), "credentials"
-    yield _login(cookies=True), "cookies"
     yield _login(audiences=["unheard-of"]), "audiences"
     yield _login(scopes=["unheard.of"]), "scopes"
     for field in ("audiences", "scopes"):
@@ -220,11 +219,11 @@ async def _send(service: Service, bad: Bad) -> Any:
 
 async def test_all_at_once(service: Service) -> None:
     """Everything wrong with a request is told at once."""
-    request = pb.LoginRequest(password="a" * 1025, device=Device(label="\0"), scopes=[""], cookies=True)
+    request = pb.LoginRequest(password="a" * 1025, device=Device(label="\0"), scopes=[""])
 
     error = await refusal(service.auth.Login(request, metadata=service.by("web")))
 
-    assert fields_of(error) == ["username", "password", "device.label", "scopes", "cookies"]
+    assert fields_of(error) == ["username", "password", "device.label", "scopes"]
 
 
 async def test_nothing_is_echoed(service: Service) -> None:

@@ -8,6 +8,7 @@ twice, when it begins and when it ends. Whatever it raises reaches `Observe`, th
 from collections.abc import Sequence
 
 from authsvc.rpc.interceptors.authenticate import Authenticate
+from authsvc.rpc.interceptors.browsers import Browsers
 from authsvc.rpc.interceptors.deadline import Deadline
 from authsvc.rpc.interceptors.doors import Doors
 from authsvc.rpc.interceptors.errors import Errors
@@ -19,6 +20,7 @@ from authsvc.rpc.interceptors.shield import Shield
 
 __all__ = [
     "Authenticate",
+    "Browsers",
     "Deadline",
     "Doors",
     "Errors",
