@@ -1,17 +1,18 @@
-"""Owns `authsvc client`: registering, listing and revoking clients, and their keys, over AdminService.
+"""Owns `authsvc client`: registering, changing, listing and revoking clients, and their keys, over AdminService.
 
 `create --offline` does without a server, for the first client with `admin`.
 """
 
+from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from authsvc.commands.connection import Server, open_server
 from authsvc.commands.failure import WRONG_USE, CommandFailed
 from authsvc.commands.key_file import kept
-from authsvc.commands.options import ClientId, Dev, Json, KeyFile, Scopes
+from authsvc.commands.options import Audiences, CertificateNames, ClientId, Dev, Json, KeyFile, Scopes
 from authsvc.commands.output import moment, plain, print_json, print_line, print_table, say
 from authsvc.core.clock import SECOND
 from authsvc.core.model import Permission
@@ -22,8 +23,15 @@ from authsvc.v1 import resources_pb2 as resources
 _PAGE = 100
 _PREFIX = "PERMISSION_"
 
+
+class _List(Enum):
+    AUDIENCES = "audiences"
+    SCOPES = "scopes"
+    CERTIFICATE_NAMES = "certificate-names"
+
+
 commands = typer.Typer(
-    help="Register, list and revoke clients, and their keys.",
+    help="Register, change, list and revoke clients, and their keys.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -40,13 +48,12 @@ def create(
     display_name: Annotated[
         str, typer.Option("--display-name", metavar="TEXT", help="Name for people.")
     ] = "",
-    audience: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--audience", metavar="AUDIENCE", help="For whom its access tokens may be. May be repeated."
-        ),
-    ] = None,
+    audience: Audiences = None,
     scope: Scopes = None,
+    certificate_name: CertificateNames = None,
+    without_key: Annotated[
+        bool, typer.Option("--without-key", help="Make no key: it calls with a certificate alone.")
+    ] = False,
     key_file: KeyFile = None,
     offline: Annotated[
         bool,
@@ -59,19 +66,68 @@ def create(
     json: Json = False,
 ) -> None:
     """Register a client and show its key, this once."""
+    if without_key and key_file is not None:
+        raise CommandFailed("--without-key and --key-file exclude each other", WRONG_USE)
     if offline and dev is not None:
         raise CommandFailed("--offline and --dev exclude each other", WRONG_USE)
     request = pb.CreateClientRequest(
         client_id=client,
         display_name=display_name,
-        permissions=[resources.Permission.Value(_PREFIX + each.name) for each in permission],
+        permissions=_numbers(permission),
         audiences=audience or (),
         scopes=scope or (),
+        certificate_names=certificate_name or (),
+        without_key=without_key,
     )
     with kept(key_file, replace=False) as keep:
         response = _create_offline(request) if offline else _create(request, dev)
         keep(response.client_key)
-    _show_key(f"Client {client} registered", response, key_file, json)
+    if without_key and not json:
+        say(f"Client {client} registered, without a key.")
+    else:
+        _show_key(f"Client {client} registered", response, key_file, json)
+
+
+@commands.command()
+def update(
+    client: ClientId,
+    permission: Annotated[
+        list[Permission] | None,
+        typer.Option("--permission", metavar="login|introspect|admin", help="May be repeated."),
+    ] = None,
+    display_name: Annotated[
+        str | None, typer.Option("--display-name", metavar="TEXT", help="Name for people.")
+    ] = None,
+    audience: Audiences = None,
+    scope: Scopes = None,
+    certificate_name: CertificateNames = None,
+    clear: Annotated[
+        list[_List] | None,
+        typer.Option("--clear", metavar="audiences|scopes|certificate-names", help="Leave none of these."),
+    ] = None,
+    dev: Dev = None,
+    json: Json = False,
+) -> None:
+    """Replace what is given of a client's registration, and leave the rest. What is taken away counts at once."""
+    values = {
+        "display_name": display_name,
+        "permissions": _numbers(permission),
+        "audiences": audience,
+        "scopes": scope,
+        "certificate_names": certificate_name,
+    }
+    given: dict[str, Any] = {part: value for part, value in values.items() if value is not None}
+    cleared: dict[str, Any] = {each.value.replace("-", "_"): () for each in clear or ()}
+    if given.keys() & cleared.keys():
+        raise CommandFailed("--clear excludes new values of the same kind", WRONG_USE)
+    request = pb.UpdateClientRequest(client=resources.Client(id=client, **given, **cleared))
+    request.update_mask.paths.extend([*given, *cleared])
+    with open_server(dev) as server:
+        response = server.call(server.admin.UpdateClient, request)
+    if json:
+        print_json(plain(response))
+    else:
+        say(f"Client {client} changed.")
 
 
 @commands.command("list")
@@ -82,7 +138,10 @@ def list_(dev: Dev = None, json: Json = False) -> None:
     if json:
         print_json({"clients": [plain(client) for client in clients]})
     else:
-        columns = ("id", "permissions", "audiences", "scopes", "created", "revoked", "name")
+        columns = (
+            *("id", "permissions", "audiences", "scopes", "certificate names", "created", "revoked"),
+            "name",
+        )
         print_table(columns, map(_row, clients))
 
 
@@ -116,6 +175,12 @@ def revoke(client: ClientId, dev: Dev = None, json: Json = False) -> None:
         print_json(plain(response))
     else:
         say(f"Client {client} revoked.")
+
+
+def _numbers(permissions: list[Permission] | None) -> "list[resources.Permission.ValueType] | None":
+    if permissions is None:
+        return None
+    return [resources.Permission.Value(_PREFIX + each.name) for each in permissions]
 
 
 def _create(request: pb.CreateClientRequest, dev: Path | None) -> pb.CreateClientResponse:
@@ -157,6 +222,7 @@ def _row(client: resources.Client) -> tuple[str, ...]:
         " ".join(permissions),
         " ".join(client.audiences),
         " ".join(client.scopes),
+        " ".join(client.certificate_names),
         moment(client.create_time),
         moment(client.revoke_time, client.HasField("revoke_time")),
         client.display_name,

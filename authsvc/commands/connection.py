@@ -28,12 +28,14 @@ _Settings = TypeVar("_Settings")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A server: its address, what it is trusted by (None: plaintext), and the client key to call with."""
+    """A server: its address, what it is trusted by (None: plaintext), and what to call with: a client key, or a
+    certificate, which the credentials hold."""
 
     address: str
     trust: grpc.ChannelCredentials | None
     server_name: str = ""
     key: str = field(default="", repr=False)
+    has_certificate: bool = False
 
 
 class Server:
@@ -48,7 +50,7 @@ class Server:
         self, method: "grpc.UnaryUnaryMultiCallable[_Request, _Response]", request: _Request
     ) -> _Response:
         """Return the answer. Raises CommandFailed."""
-        metadata = (("authorization", f"Bearer {self._place.key}"),)
+        metadata = (("authorization", f"Bearer {self._place.key}"),) if self._place.key else ()
         try:
             return method(request, metadata=metadata, timeout=_TIMEOUT_S)
         except grpc.RpcError as error:
@@ -59,9 +61,11 @@ class Server:
 def open_server(dev: Path | None) -> Iterator[Server]:
     """Connect to the server of a development directory, or the one that the settings name. Raises CommandFailed."""
     place = find(dev)
-    if not place.key:
+    if not (place.key or place.has_certificate):
         raise CommandFailed(
-            "AUTHSVC_CLIENT_KEY_FILE is missing: name the file of a client key with `admin`", WRONG_USE
+            "AUTHSVC_CLIENT_KEY_FILE is missing: name the file of a client key with `admin`, or a certificate in "
+            "AUTHSVC_TLS_CLIENT_CERT_FILE",
+            WRONG_USE,
         )
     with open_channel(place) as channel:
         yield Server(place, channel)
@@ -88,7 +92,7 @@ def find(dev: Path | None) -> Place:
     if settings.plaintext:
         return Place(settings.target, None, key=key)
     trust, server_name = _trust(settings)
-    return Place(settings.target, trust, server_name, key)
+    return Place(settings.target, trust, server_name, key, settings.tls_client_cert_file is not None)
 
 
 def read(reader: Callable[[], _Settings]) -> _Settings:
@@ -115,17 +119,24 @@ def _trust(settings: AdminSettings) -> tuple[grpc.ChannelCredentials, str]:
 
     Beside a server, in its own environment, that is its very certificate, whatever name that is for.
     """
+    own = _own_pair(settings)
     if settings.tls_ca_file is not None:
-        return grpc.ssl_channel_credentials(settings.tls_ca_file.read_bytes()), ""
+        return grpc.ssl_channel_credentials(settings.tls_ca_file.read_bytes(), *own), ""
     if settings.address or settings.tls_cert_file is None:
-        return grpc.ssl_channel_credentials(), ""
+        return grpc.ssl_channel_credentials(None, *own), ""
     try:
         pem = settings.tls_cert_file.read_bytes()
-        return grpc.ssl_channel_credentials(pem), _first_name(pem)
+        return grpc.ssl_channel_credentials(pem, *own), _first_name(pem)
     except (OSError, ValueError):
         raise CommandFailed(
             f"AUTHSVC_TLS_CERT_FILE: cannot read {settings.tls_cert_file}", WRONG_USE
         ) from None
+
+
+def _own_pair(settings: AdminSettings) -> tuple[bytes, bytes] | tuple[None, None]:
+    """The key and the certificate to call with, if there are such."""
+    cert, key = settings.tls_client_cert_file, settings.tls_client_key_file
+    return (None, None) if cert is None or key is None else (key.read_bytes(), cert.read_bytes())
 
 
 def _first_name(pem: bytes) -> str:

@@ -18,6 +18,20 @@ PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
 ]
 Scopes = Annotated[list[str] | None, typer.Option("--scope", metavar="SCOPE", help="May be repeated.")]
+Audiences = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--audience", metavar="AUDIENCE", help="For whom its access tokens may be. May be repeated."
+    ),
+]
+CertificateNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--certificate-name",
+        metavar="NAME",
+        help="URI or DNS name in a certificate that stands for a key. May be repeated.",
+    ),
+]
 User = Annotated[str, typer.Argument(metavar="USER", help="Username, or id.")]
 ClientId = Annotated[str, typer.Argument(metavar="CLIENT", help="Id of the client.")]
 KeyFile = Annotated[

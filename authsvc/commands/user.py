@@ -103,6 +103,21 @@ def set_password(
         say(f"Password of {user} replaced; sessions ended: {response.revoked_count}.")
 
 
+@commands.command()
+def set_scopes(user: User, scope: Scopes = None, dev: Dev = None, json: Json = False) -> None:
+    """Replace the scopes a user may be granted (none: without `--scope`). If one is taken away, all sessions end.
+
+    The scope `authsvc.admin` makes an administrator, through clients that are registered for it.
+    """
+    with open_server(dev) as server:
+        request = pb.SetScopesRequest(user_id=user_id(server, user), scopes=scope or ())
+        response = server.call(server.admin.SetScopes, request)
+    if json:
+        print_json(plain(response))
+    else:
+        say(f"Scopes of {response.user.username} replaced; sessions ended: {response.revoked_count}.")
+
+
 def user_id(server: Server, user: str) -> str:
     """Return the id of a user given by name or by id. Raises CommandFailed."""
     if is_id(user):

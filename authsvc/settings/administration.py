@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from pydantic import SecretStr, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
+from authsvc.settings.certificate_files import read_pair
 from authsvc.settings.given import PREFIX, Given
 from authsvc.settings.kinds import Listen, ReadableFile
 from authsvc.settings.signing import SecretSettings
@@ -25,7 +26,22 @@ class AdminSettings(Given):
     tls_ca_file: ReadableFile | None = None
     tls_cert_file: Path | None = None
     """Certificate of the server itself: what `authsvc health` beside a server trusts, if no authority is given."""
+    tls_client_cert_file: ReadableFile | None = None
+    tls_client_key_file: ReadableFile | None = Field(default=None, validate_default=True)
+    """A certificate of our own, with its key, where the server asks for one; it may stand for the client key."""
     plaintext: bool = False
+
+    @field_validator("tls_client_key_file")
+    @classmethod
+    def _check_client_pair(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        cert = info.data.get("tls_client_cert_file")
+        if bool(cert) != bool(key):
+            raise ValueError(
+                f"{PREFIX}TLS_CLIENT_CERT_FILE and {PREFIX}TLS_CLIENT_KEY_FILE must be given together"
+            )
+        if cert is not None and key is not None:
+            read_pair(cert, key)
+        return key
 
     @field_validator("plaintext")
     @classmethod

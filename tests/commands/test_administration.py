@@ -96,6 +96,42 @@ def test_a_client_from_creation_to_the_end(deployment: Deployment, tmp_path: Pat
     assert revoked["client"] in clients
 
 
+def test_a_clients_registration_is_changed(deployment: Deployment) -> None:
+    """`client update` replaces what is given, clears what it is told to, and leaves the rest."""
+    names = ("--certificate-name", "spiffe://shop/stock", "--without-key")
+    lists = ("--audience", "stock", "--audience", "orders", "--scope", "stock.read")
+    created = _json(deployment, "client", "create", "stock", "--permission", "login", *lists, *names)
+    kinds = ("--permission", "login", "--permission", "introspect")
+
+    narrowed = _json(deployment, "client", "update", "stock", "--audience", "stock", *kinds)["client"]
+    cleared = _json(deployment, "client", "update", "stock", "--clear", "scopes", "--display-name", "Stock")
+    refused = processes.run(
+        *("client", "update", "stock", "--clear", "scopes", "--scope", "x"), **deployment.admin
+    )
+    nothing = processes.run("client", "update", "stock", **deployment.admin)
+
+    assert created["client_key"] == ""
+    assert narrowed["audiences"] == ["stock"]
+    assert narrowed["permissions"] == ["PERMISSION_LOGIN", "PERMISSION_INTROSPECT"]
+    assert cleared["client"]["scopes"] == []
+    assert cleared["client"]["display_name"] == "Stock"
+    assert cleared["client"]["certificate_names"] == ["spiffe://shop/stock"]
+    assert (refused.returncode, nothing.returncode) == (2, 1)
+
+
+def test_a_users_scopes_are_changed(deployment: Deployment, web_key: str) -> None:
+    """`user set-scopes` replaces the scopes, and ends sessions only if one is taken away."""
+    user = ("user", "create", "dora", "--scope", "a", "--password-stdin")
+    _json(deployment, *user, stdin=PASSWORD)
+    _log_in(deployment, web_key, "dora", PASSWORD)
+
+    more = _json(deployment, "user", "set-scopes", "dora", "--scope", "a", "--scope", "b")
+    fewer = _json(deployment, "user", "set-scopes", "dora", "--scope", "b")
+
+    assert (more["revoked_count"], fewer["revoked_count"]) == (0, 1)
+    assert fewer["user"]["scopes"] == ["b"]
+
+
 def test_answers_are_alone_on_standard_output(deployment: Deployment) -> None:
     """Without --json, too, standard output holds the answer alone: a key, an id, rows separated by tabs."""
     client = processes.run("client", "create", "cron", "--permission", "introspect", **deployment.admin)
