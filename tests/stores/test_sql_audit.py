@@ -120,7 +120,7 @@ async def test_forgetting_side_by_side(stores: SqlStores) -> None:
 
 
 async def test_forgetting_waits_for_nobody(postgres_url: str) -> None:
-    """On PostgreSQL what another instance is deleting is passed over. (Guard: `skip_locked` in `audit._oldest`.)"""
+    """On PostgreSQL what another instance is deleting is passed over. (Guard: `skip_locked` in `audit._free`.)"""
     stores = open_stores(postgres_url, limits=PATIENT)
     await record(stores, *(an_event(str(at), happened_at=NOW + at) for at in range(4)))
     oldest = select(audit_events.c.id).where(audit_events.c.happened_at < NOW + 2).with_for_update()

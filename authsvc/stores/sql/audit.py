@@ -30,11 +30,10 @@ _oldest = (
     .where(_event.happened_at < bindparam("before_at", type_=BigInteger))
     .order_by(_event.happened_at)
     .limit(bindparam("limit"))
-    .with_for_update(skip_locked=True)  # SQLite, with one writer at a time, leaves it out.
 )
-_FORGET = delete(audit_events).where(_event.id.in_(_oldest)).returning(_event.id)
-_before = select(_event.id).where(_event.happened_at < bindparam("before_at", type_=BigInteger))
-_COUNT = select(func.count()).select_from(_before.limit(bindparam("limit")).subquery())
+_free = _oldest.with_for_update(skip_locked=True)  # SQLite, with one writer at a time, leaves it out.
+_FORGET = delete(audit_events).where(_event.id.in_(_free)).returning(_event.id)
+_COUNT = select(func.count()).select_from(_oldest.subquery())
 _NEWEST = (2**63 - 1, 2**63 - 1)
 
 
