@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
+from sqlalchemy.engine import make_url
 
 from authsvc.config import (
     SettingsWrong,
@@ -16,11 +17,13 @@ from authsvc.config import (
 from authsvc.core.clock import DAY, HOUR, MINUTE
 from authsvc.settings import Settings, is_local_address
 from authsvc.settings.kinds import duration_ms
+from authsvc.stores.valkey.address import Tls, parse_cache_url
+from tests.parts.authority import Authority
 
 _GOOD = {
     "AUTHSVC_ISSUER": "https://auth.example.com",
     "AUTHSVC_DATABASE_URL": "postgresql://me:database-password@db/authsvc",
-    "AUTHSVC_CACHE_URL": "redis://:cache-password@cache/0",
+    "AUTHSVC_CACHE_URL": "rediss://:cache-password@cache/0",
     "AUTHSVC_SECRET_KEYS": "a-deployment-secret-of-32-bytes-x",
     "AUTHSVC_PLAINTEXT": "true",
 }
@@ -221,6 +224,60 @@ def test_certificate_and_key_go_together(tmp_path: Path) -> None:
     assert "must be given together" in _mistakes(TLS_KEY_FILE=str(file))[0]
     assert "holds no certificate" in _mistakes(TLS_CERT_FILE=str(file), TLS_KEY_FILE=str(file))[0]
     assert _mistakes(TLS_CERT_FILE=str(tmp_path)) == [f"AUTHSVC_TLS_CERT_FILE: cannot read {tmp_path}"]
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:cache-password@cache/0", "redis+sentinel://one,two/main", "valkey+cluster://10.0.0.1"]
+)
+def test_the_cache_on_another_machine_is_not_spoken_to_in_the_clear(url: str) -> None:
+    """A cache elsewhere needs TLS, unless it is said that this is not safe; on this machine it does not."""
+    (mistake,) = _mistakes(CACHE_URL=url)
+
+    assert mistake.startswith("AUTHSVC_CACHE_URL: must begin with rediss")
+    unsafe = {**_GOOD, "AUTHSVC_CACHE_URL": url, "AUTHSVC_UNSAFE_UNVERIFIED_STORES": "true"}
+    assert "unsafe_plaintext=true" in read_settings(unsafe).cache_url.get_secret_value()
+    read_settings({**_GOOD, "AUTHSVC_CACHE_URL": "redis://127.0.0.1"})
+
+
+@pytest.mark.parametrize("mode", ["disable", "allow", "prefer", "require", "verify-ca"])
+@pytest.mark.parametrize("reader", [read_settings, read_database_settings, read_offline_settings])
+def test_the_database_on_another_machine_must_prove_itself(reader: Any, mode: str) -> None:
+    """An sslmode that lets anybody answer for a database elsewhere is refused, by every command that opens it, unless
+    it is said that this is not safe; on this machine it is not."""
+    url = f"postgresql://me:database-password@{{}}/authsvc?sslmode={mode}"
+
+    (mistake,) = _mistakes(reader, DATABASE_URL=url.format("db"))
+
+    assert mistake.startswith("AUTHSVC_DATABASE_URL: sslmode must be verify-full")
+    unsafe = {**_GOOD, "AUTHSVC_DATABASE_URL": url.format("db"), "AUTHSVC_UNSAFE_UNVERIFIED_STORES": "true"}
+    assert reader(unsafe).database_url.get_secret_value() == url.format("db")
+    reader({**_GOOD, "AUTHSVC_DATABASE_URL": url.format("localhost")})
+
+
+def test_authorities_of_the_stores(tmp_path: Path) -> None:
+    """Whom the stores' certificates must come from is a setting of its own; both ways at once is a mistake."""
+    file = Authority().write(tmp_path)
+    given = {"AUTHSVC_DATABASE_CA_FILE": str(file), "AUTHSVC_CACHE_CA_FILE": str(file)}
+
+    settings = read_settings({**_GOOD, **given})
+
+    assert make_url(settings.database_url.get_secret_value()).query == {"sslrootcert": str(file)}
+    assert "database-password@db" in settings.database_url.get_secret_value()
+    assert parse_cache_url(settings.cache_url.get_secret_value()).servers[0].tls == Tls(str(file))
+    url = "postgresql://db/authsvc?sslrootcert=/x"
+    (mistake,) = _mistakes(DATABASE_URL=url, DATABASE_CA_FILE=str(file))
+    assert mistake == "AUTHSVC_DATABASE_URL: the database address has an sslrootcert of its own"
+
+
+def test_clients_certificates_need_tls(tmp_path: Path) -> None:
+    """Whom clients' certificates must come from means nothing without TLS, and a port for them nothing without that."""
+    file = str(Authority().write(tmp_path))
+
+    assert _mistakes(TLS_CLIENT_CA_FILE=file) == [
+        "AUTHSVC_TLS_CLIENT_CA_FILE: needs AUTHSVC_TLS_CERT_FILE: without TLS nobody has a certificate"
+    ]
+    (mistake,) = _mistakes(MTLS_LISTEN="127.0.0.1:50052")
+    assert mistake.startswith("AUTHSVC_MTLS_LISTEN: needs AUTHSVC_TLS_CLIENT_CA_FILE")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ _UNIT = (_DEPLOY / "systemd" / "authsvc.service").read_text()
 # Shown as an example: not set otherwise, or dependent on the machine.
 _EXAMPLES = {
     *("PLAINTEXT", "SIGNING_KEY_FILE", "PASSWORD_SLOTS", "METRICS_LISTEN", "HTTP_LISTEN", "WEB_ORIGINS"),
-    *("TLS_CLIENT_CA_FILE", "MTLS_LISTEN"),
+    *("TLS_CLIENT_CA_FILE", "MTLS_LISTEN", "DATABASE_CA_FILE", "CACHE_CA_FILE"),
 }
 
 
@@ -55,6 +55,8 @@ def test_values_shown_are_the_defaults() -> None:
 
 
 def _value(text: str, default: object) -> object:
+    if isinstance(default, bool):
+        return text == "true"
     if isinstance(default, int):
         return int(text) if text.isdecimal() else duration_ms(text)
     return text

@@ -33,6 +33,19 @@ def parse(database_url: str) -> URL:
     return url.set(drivername="sqlite+aiosqlite")
 
 
+def with_authorities(database_url: str, file: Path) -> str:
+    """Return a PostgreSQL address that also names whom the server's certificate must come from; others as they are.
+
+    Raises UnknownDatabase, also if it names somebody already.
+    """
+    url = parse(database_url)
+    if not is_postgresql(url):
+        return database_url
+    if "sslrootcert" in url.query:
+        raise UnknownDatabase("the database address has an sslrootcert of its own")
+    return url.update_query_dict({"sslrootcert": str(file)}).render_as_string(hide_password=False)
+
+
 def is_postgresql(url: URL) -> bool:
     """Say which of the two kinds a parsed address is."""
     return url.get_backend_name() == "postgresql"

@@ -24,6 +24,7 @@ from authsvc.stores.sql.database import Database, Rows, Transaction
 from authsvc.stores.sql.limits import Limits
 from authsvc.stores.sql.pool import Pool
 from authsvc.stores.sql.stack import Stack
+from authsvc.stores.sql.tls import tls_of
 
 _GOODBYE_S = 1
 
@@ -36,9 +37,12 @@ def open_engine(url: URL, limits: Limits) -> AsyncEngine:
 
 
 def _connector(url: URL, limits: Limits) -> Callable[[], Awaitable[asyncpg.Connection]]:
+    tls = tls_of(url)
+
     async def connect() -> asyncpg.Connection:
         return await asyncpg.connect(
             address.dsn(url),
+            ssl=tls,
             timeout=limits.connect_ms / SECOND,
             command_timeout=limits.command_ms / SECOND,
             server_settings=_session_settings(limits),
@@ -106,6 +110,7 @@ class PostgresDatabase(Database):
             return Pool(kept, _close, (asyncpg.PostgresError,))
 
         self._main, self._reserved = pool(pool_size), pool(reserved_size)
+        self.pools = {"main": self._main, "reserved": self._reserved}
         self._compile = compiler(PGDialect_asyncpg())  # type: ignore[no-untyped-call]
 
     async def read(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:

@@ -4,7 +4,9 @@ import ssl
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from functools import cache
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import parse_qsl, unquote, urlencode
+
+from authsvc.stores.hosts import is_on_this_machine
 
 _PORT = 6379
 _SENTINEL_PORT = 26379
@@ -29,7 +31,7 @@ _SCHEMES = {
     "redis+cluster": (Kind.CLUSTER, False),
     "rediss+cluster": (Kind.CLUSTER, True),
 }
-_OPTIONS = frozenset({"ca_file", "sentinel_username", "sentinel_password"})
+_OPTIONS = frozenset({"ca_file", "sentinel_username", "sentinel_password", "unsafe_plaintext"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,16 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=ca_file)
 
 
+class NotVerified(OSError):
+    """The server is on another machine, and would be spoken to in the clear."""
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One server: `host` and `port`, or the path of a Unix socket; and how to enter."""
+    """One server: `host` and `port`, or the path of a Unix socket; and how to enter.
+
+    `unsafe_plaintext`: whether it may be spoken to in the clear, wherever it is.
+    """
 
     host: str
     port: int
@@ -68,6 +77,14 @@ class Address:
     db: int = 0
     credentials: Credentials = Credentials()
     tls: Tls | None = None
+    unsafe_plaintext: bool = False
+
+    def ensure_verified(self) -> None:
+        """Return if nobody else can answer, or listen: the server is on this machine, or proves who it is. To be asked
+        before anything is sent. Raises NotVerified."""
+        if self.tls or self.path or self.unsafe_plaintext or is_on_this_machine(self.host):
+            return
+        raise NotVerified(f"plaintext to {self}, which is on another machine")
 
     def __str__(self) -> str:
         return self.path or f"{self.host}:{self.port}"
@@ -92,7 +109,8 @@ def parse_cache_url(url: str) -> CacheUrl:
     """Read `redis://[user:password@]host[:port][/db]`, `rediss://`, `unix:///path[?db=n]`,
     `redis+sentinel://host,host/service[/db]`, `redis+cluster://host,host`; `valkey` may stand for `redis`.
 
-    Options: `ca_file` (TLS), `sentinel_username`, `sentinel_password`. Raises ValueError, without the URL in its text.
+    Options: `ca_file` (TLS), `sentinel_username`, `sentinel_password`, and `unsafe_plaintext=true` for servers on other
+    machines without TLS. Raises ValueError, without the URL in its text.
     """
     scheme, separator, rest = url.partition("://")
     scheme = scheme.lower().replace("valkey", "redis", 1)
@@ -113,7 +131,8 @@ def parse_cache_url(url: str) -> CacheUrl:
     service, _, db_text = path.partition("/") if kind is Kind.SENTINEL else ("", "", path)
     if kind is Kind.SENTINEL and not service:
         raise ValueError("a sentinel URL names the service: redis+sentinel://host:port/service")
-    entry = Address("", 0, "", _db(db_text), _credentials(userinfo), _tls(options) if tls else None)
+    unsafe = options.get("unsafe_plaintext") == "true"
+    entry = Address("", 0, "", _db(db_text), _credentials(userinfo), _tls(options) if tls else None, unsafe)
     if kind is Kind.CLUSTER and entry.db:
         raise ValueError("a cluster has only database 0")
     door = entry
@@ -125,6 +144,11 @@ def parse_cache_url(url: str) -> CacheUrl:
     if kind is Kind.STANDALONE and len(servers) > 1:
         raise ValueError("several servers need redis+sentinel:// or redis+cluster://")
     return CacheUrl(kind, servers, servers[0] if kind is Kind.STANDALONE else entry, unquote(service))
+
+
+def with_option(url: str, name: str, value: str) -> str:
+    """Return the cache URL with one more option."""
+    return f"{url}{'&' if '?' in url else '?'}{urlencode({name: value})}"
 
 
 def _host_and_port(text: str, default_port: int) -> tuple[str, int]:

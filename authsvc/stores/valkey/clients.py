@@ -13,7 +13,11 @@ _CONNECTIONS = 2
 
 
 def open_client(address: Address, timeout_s: float) -> redis.Redis:
-    """Return a client of one server. It never retries by itself: redis-py sends a command up to eleven times else."""
+    """Return a client of one server. It never retries by itself: redis-py sends a command up to eleven times else.
+
+    Raises NotVerified.
+    """
+    address.ensure_verified()
     kind, options = _connection_kind(address)
     pool = redis.BlockingConnectionPool(
         connection_class=kind,

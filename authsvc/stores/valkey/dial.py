@@ -34,6 +34,7 @@ async def dial(
 
 
 async def _connect(address: Address, protocol: Callable[[], Connection]) -> Connection:
+    address.ensure_verified()
     loop = asyncio.get_running_loop()
     tls = address.tls.context() if address.tls else None
     async with asyncio.timeout(_CONNECT_TIMEOUT_S):  # TimeoutError is an OSError
