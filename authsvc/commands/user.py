@@ -118,6 +118,20 @@ def set_scopes(user: User, scope: Scopes = None, dev: Dev = None, json: Json = F
         say(f"Scopes of {response.user.username} replaced; sessions ended: {response.revoked_count}.")
 
 
+@commands.command()
+def reset_second_factor(user: User, dev: Dev = None, json: Json = False) -> None:
+    """End a user's second factor and recovery codes, for who has lost both. Their sessions go on."""
+    with open_server(dev) as server:
+        request = pb.ResetSecondFactorRequest(user_id=user_id(server, user))
+        response = server.call(server.admin.ResetSecondFactor, request)
+    if json:
+        print_json(plain(response))
+    elif response.had_second_factor:
+        say(f"Second factor of {user} ended; the password alone is enough again.")
+    else:
+        say(f"{user} has no second factor.")
+
+
 def user_id(server: Server, user: str) -> str:
     """Return the id of a user given by name or by id. Raises CommandFailed."""
     if is_id(user):

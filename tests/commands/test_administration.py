@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pyotp
 import pytest
 
 from authsvc.stores.embedded import free_port
@@ -238,3 +239,23 @@ def test_a_development_directory_is_enough(deployment: Deployment, tmp_path: Pat
     assert (health.returncode, clients.returncode, nothing.returncode) == (0, 0, 2)
     assert "admin" in {client["id"] for client in json.loads(clients.stdout)["clients"]}
     assert "is `authsvc dev` running there?" in nothing.stderr
+
+
+def test_second_factor_reset(deployment: Deployment, web_key: str) -> None:
+    """Who has lost the second factor logs in by password again; who has none is no error."""
+    created = _json(deployment, "user", "create", "oscar", "--password-stdin", stdin=PASSWORD + "\n")["user"]
+    own = bearer(_log_in(deployment, web_key, "oscar", PASSWORD).session_token)
+    with grpc.insecure_channel(deployment.serving.address) as channel:
+        stub = auth_service_pb2_grpc.AuthServiceStub(channel)
+        enrolled = stub.EnrollTotp(pb.EnrollTotpRequest(password=PASSWORD), metadata=own)
+        code = pyotp.TOTP(enrolled.secret).now()
+        stub.ConfirmTotp(pb.ConfirmTotpRequest(one_time_code=code), metadata=own)
+    challenged = _log_in(deployment, web_key, "oscar", PASSWORD)
+
+    reset = _json(deployment, "user", "reset-second-factor", "oscar")
+    again = processes.run("user", "reset-second-factor", created["id"], **deployment.admin)
+
+    assert challenged.challenge.challenge_token
+    assert reset == {"had_second_factor": True}
+    assert again.stderr == f"{created['id']} has no second factor.\n"
+    assert _log_in(deployment, web_key, "oscar", PASSWORD).session_token
