@@ -44,6 +44,7 @@ from authsvc.rpc import interceptors, reflection, transport
 from authsvc.rpc.admin_servicer import AdminServicer
 from authsvc.rpc.auth_servicer import AuthServicer
 from authsvc.rpc.errors import Statuses
+from authsvc.rpc.ext_authz import AuthorizationServicer
 from authsvc.rpc.health import Health
 from authsvc.rpc.metrics import CallMetrics
 from authsvc.rpc.policy import SERVICES
@@ -222,10 +223,12 @@ class App:
         server = grpc.aio.server(
             options=tuple(options.items()), maximum_concurrent_rpcs=transport.HELD_AT_ONCE
         )
-        errors = interceptors.Errors(Statuses(urlsplit(self.settings.issuer).hostname or ""))
+        statuses = Statuses(urlsplit(self.settings.issuer).hostname or "")
+        errors = interceptors.Errors(statuses)
         servicers = {
             "authsvc.v1.AuthService": AuthServicer(services),
             "authsvc.v1.AdminService": AdminServicer(services),
+            "envoy.service.auth.v3.Authorization": AuthorizationServicer(services.gate, statuses),
         }
         transport.add_servicers(server, servicers, self._stack(services, errors), errors)
         self.health.add_to(server)

@@ -10,9 +10,11 @@ from authsvc.core.cached_sessions import CachedForm
 from authsvc.core.callers import Callers, ClientRegistry
 from authsvc.core.change_password import ChangePassword
 from authsvc.core.clients import Clients
+from authsvc.core.edge_tokens import EdgeTokens
 from authsvc.core.exchange import Exchange
 from authsvc.core.explain import Explain
 from authsvc.core.feed import Feed
+from authsvc.core.gate import Gate
 from authsvc.core.introspect import Introspect
 from authsvc.core.key_lifecycle import SigningKeys
 from authsvc.core.last_seen import LastSeen
@@ -23,6 +25,7 @@ from authsvc.core.login import Login
 from authsvc.core.login_challenge import LoginChallenges
 from authsvc.core.new_sessions import NewSessions
 from authsvc.core.one_time_codes import OneTimeCodes
+from authsvc.core.origins import Origins
 from authsvc.core.own_password import OwnPassword
 from authsvc.core.own_tokens import OwnTokens
 from authsvc.core.password_check import PasswordCheck
@@ -117,6 +120,7 @@ class _Rules:
                 self._mint, parts.registry, self._validator, self._own_tokens, parts.settings.issuer
             ),
             cookies=CookieDelivery(parts.settings.lifetimes, clock),
+            gate=self._gate(),
             explain=self._explain(),
             audit_events=ListAuditEvents(parts.stores.audit),
             keys=parts.keys,
@@ -125,6 +129,11 @@ class _Rules:
             tail=parts.tail,
             feed=parts.feed,
         )
+
+    def _gate(self) -> Gate:
+        parts, settings = self._parts, self._parts.settings
+        tokens = EdgeTokens(self._access, parts.keys, parts.registry, parts.view, parts.outside.clock)
+        return Gate(self._validator, tokens, self._own_tokens, Origins(settings.origins(settings.issuer)))
 
     def _password_check(self) -> PasswordCheck:
         parts, throttle = self._parts, self._parts.cache.throttle

@@ -44,6 +44,10 @@ class CallerNotPermitted(Refusal):
     message = "The caller may not do this."
 
 
+class ScopeInsufficient(Refusal):
+    message = "The token lacks a scope that is needed."
+
+
 class OriginNotAllowed(Refusal):
     message = "The request did not begin at a page that may act for the user."
 

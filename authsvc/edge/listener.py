@@ -90,9 +90,9 @@ def _filters() -> list[dict[str, Any]]:
         _filter(routes.CORS, "cors.v3.Cors"),
         _filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb"),
         _filter(routes.ASK, "ext_authz.v3.ExtAuthz", _ask()),
-        # Off but on the routes that bring its settings.
+        # Off but on the routes that put it to work.
         {
-            **_filter(routes.JSON, "grpc_json_transcoder.v3.GrpcJsonTranscoder", transcoder()),
+            **_filter(routes.JSON, "grpc_json_transcoder.v3.GrpcJsonTranscoder", _transcoder()),
             "disabled": True,
         },
         _filter("envoy.filters.http.router", "router.v3.Router"),
@@ -115,7 +115,7 @@ def _ask() -> dict[str, Any]:
     }
 
 
-def transcoder() -> dict[str, Any]:
+def _transcoder() -> dict[str, Any]:
     """JSON in and out, as google.api.http in the contract says."""
     return {
         "proto_descriptor_bin": base64.b64encode(descriptor_set()).decode(),
@@ -133,12 +133,11 @@ def transcoder() -> dict[str, Any]:
 
 
 def _route_config(edge: Edge) -> dict[str, Any]:
-    json = {"@type": f"{_FILTERS}.grpc_json_transcoder.v3.GrpcJsonTranscoder", **transcoder()}
     host = {
         "name": "edge",
         "domains": ["*"],
         "typed_per_filter_config": {routes.CORS: _cors(edge.origins)},
-        "routes": routes.routes(edge, json),
+        "routes": routes.routes(edge),
     }
     return {
         "name": "edge",

@@ -11,7 +11,7 @@ _SECURITY_HEADERS = {
     "cross-origin-opener-policy": "same-origin",
 }
 # The codes of google.rpc.Code by HTTP status: Envoy's own errors read like the server's.
-_CODES = {400: 3, 401: 16, 403: 7, 404: 5, 413: 3, 429: 8, 431: 3, 503: 14, 504: 4}
+_CODES = {503: 14, 400: 3, 401: 16, 403: 7, 404: 5, 413: 3, 429: 8, 431: 3, 504: 4}
 
 
 def security_headers() -> list[dict[str, Any]]:
@@ -27,7 +27,19 @@ def local_replies() -> dict[str, Any]:
 
     gRPC callers get a status, whose text stays Envoy's own.
     """
-    return {"mappers": [_mapper(status, code) for status, code in _CODES.items()]}
+    down, *others = [_mapper(status, code) for status, code in _CODES.items()]
+    return {"mappers": [down, _of_server(), *others]}
+
+
+def _of_server() -> dict[str, Any]:
+    """The server's own word about a request that it did not let through: handed on as it is."""
+    return {
+        "filter": {"response_flag_filter": {"flags": ["UAEX"]}},
+        "body_format_override": {
+            "text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"},
+            "content_type": "application/json",
+        },
+    }
 
 
 def _mapper(status: int, code: int) -> dict[str, Any]:

@@ -14,41 +14,52 @@ from authsvc.edge import clusters
 from authsvc.edge.asked import Edge, ServiceRoute
 
 MARK = "x-authsvc-cookies"
+ADDRESS = "x-authsvc-address"
 ASK = "envoy.filters.http.ext_authz"
 JSON = "envoy.filters.http.grpc_json_transcoder"
 CORS = "envoy.filters.http.cors"
 _SERVICE = "authsvc.v1.AuthService"
 # What a browser may ask. All but the key set answer for the cookies that come along, and nobody else's.
-_BROWSER_METHODS = ("Login", "Refresh", "Revoke", "ListSessions", "ValidateSession", "GetKeySet")
+_BROWSER_METHODS = (
+    *("Login", "Refresh", "Revoke", "ListSessions", "ValidateSession", "GetKeySet", "ChangePassword"),
+    *("ListSecurityEvents", "StepUp", "GetSecondFactor", "EnrollTotp", "ConfirmTotp", "DisableTotp"),
+    "RegenerateRecoveryCodes",
+)
 _WELL_KNOWN = ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server")
-_PAGES = ("/login", "/account")
+_PAGES = ("/login", "/account", "/inspector")
 _PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
 _UNASKED = {ASK: {"@type": _PER_ROUTE, "disabled": True}}
+# Puts a filter that is off on every other route to work, with the settings it has there.
+_ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
 # What the server has no use for; its calls may carry 6 KiB of headers, and cookies of others take their share.
 _LEFT_OUT = ["accept", "accept-encoding", "accept-language", "referer", "sec-ch-ua", "sec-ch-ua-mobile"]
 
 
-def routes(edge: Edge, transcoder: dict[str, Any]) -> list[dict[str, Any]]:
+def routes(edge: Edge) -> list[dict[str, Any]]:
     """Return the routes, the first that fits counts."""
     pages = [] if edge.pages is None else [_page(path) for path in (*_WELL_KNOWN, *_PAGES)]
     services = sorted(edge.services, key=lambda service: -len(service.prefix))
-    return [_json(transcoder), _grpc_web(), _grpc(), *pages, *map(_service, services), _nothing()]
+    browsers = [_json(), *map(_grpc_web, _BROWSER_METHODS)]
+    return [*browsers, _grpc(), *pages, *map(_service, services), _nothing()]
 
 
-def _json(transcoder: dict[str, Any]) -> dict[str, Any]:
-    return _as_edge({"prefix": "/v1/"}, {JSON: transcoder})
+def _json() -> dict[str, Any]:
+    return _as_edge({"prefix": "/v1/"}, {JSON: _ON})
 
 
-def _grpc_web() -> dict[str, Any]:
-    path = rf"/{_SERVICE.replace('.', chr(92) + '.')}/({'|'.join(_BROWSER_METHODS)})"
-    return _as_edge({"safe_regex": {"regex": path}, "headers": [_content("application/grpc-web")]}, {})
+def _grpc_web(method: str) -> dict[str, Any]:
+    content = {"name": "content-type", "string_match": {"prefix": "application/grpc-web"}}
+    return _as_edge({"path": f"/{_SERVICE}/{method}", "headers": [content]}, {})
 
 
 def _as_edge(match: dict[str, Any], filters: dict[str, Any]) -> dict[str, Any]:
     return {
         "match": match,
         "route": {"cluster": clusters.SERVER_AS_EDGE, "timeout": "15s"},
-        "request_headers_to_add": [_set(MARK, "true")],
+        "request_headers_to_add": [
+            _set(MARK, "true"),
+            _set(ADDRESS, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
+        ],
         "request_headers_to_remove": _LEFT_OUT,
         "response_headers_to_add": [_set("cache-control", "no-store")],
         "typed_per_filter_config": {**_UNASKED, **filters},
@@ -98,10 +109,6 @@ def _nothing() -> dict[str, Any]:
         "direct_response": {"status": 404},
         "typed_per_filter_config": _UNASKED,
     }
-
-
-def _content(kind: str) -> dict[str, Any]:
-    return {"name": "content-type", "string_match": {"prefix": kind}}
 
 
 def _set(key: str, value: str) -> dict[str, Any]:

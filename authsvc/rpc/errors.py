@@ -30,6 +30,7 @@ TABLE: dict[type[Exception], tuple[grpc.StatusCode, "ErrorReason.ValueType"]] = 
     refusals.CredentialsMissing: (Code.UNAUTHENTICATED, ErrorReason.CREDENTIALS_MISSING),
     refusals.CallerUnauthenticated: (Code.UNAUTHENTICATED, ErrorReason.CALLER_UNAUTHENTICATED),
     refusals.CallerNotPermitted: (Code.PERMISSION_DENIED, ErrorReason.CALLER_NOT_PERMITTED),
+    refusals.ScopeInsufficient: (Code.PERMISSION_DENIED, ErrorReason.SCOPE_INSUFFICIENT),
     refusals.OriginNotAllowed: (Code.PERMISSION_DENIED, ErrorReason.ORIGIN_NOT_ALLOWED),
     refusals.AccessTokenExpired: (Code.UNAUTHENTICATED, ErrorReason.ACCESS_TOKEN_EXPIRED),
     refusals.AccessTokenInvalid: (Code.UNAUTHENTICATED, ErrorReason.ACCESS_TOKEN_INVALID),

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 from authsvc.core.clock import SECOND
 from authsvc.core.model import Permission
+from authsvc.envoy import authorization_service_pb2
 from authsvc.v1 import admin_service_pb2, auth_service_pb2
 
 
@@ -59,6 +60,7 @@ POLICY: Mapping[str, Row] = {
     "authsvc.v1.AuthService/RegenerateRecoveryCodes": Row(Open.JUDGED, writes=True),
     "authsvc.v1.AuthService/GetKeySet": Row(Open.PUBLIC, quiet=True),
     "authsvc.v1.AuthService/Watch": Row(Permission.INTROSPECT),
+    "envoy.service.auth.v3.Authorization/Check": Row(Permission.INTROSPECT, quiet=True),
     "authsvc.v1.AdminService/CreateUser": Row(Permission.ADMIN, writes=True, default_ms=10 * SECOND),
     "authsvc.v1.AdminService/GetUser": _ADMIN_READ,
     "authsvc.v1.AdminService/ListUsers": _ADMIN_READ,
@@ -82,6 +84,7 @@ POLICY: Mapping[str, Row] = {
 SERVICES: tuple[ServiceDescriptor, ...] = (
     auth_service_pb2.DESCRIPTOR.services_by_name["AuthService"],
     admin_service_pb2.DESCRIPTOR.services_by_name["AdminService"],
+    authorization_service_pb2.DESCRIPTOR.services_by_name["Authorization"],
 )
 
 

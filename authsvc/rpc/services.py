@@ -8,6 +8,7 @@ from authsvc.core.clients import Clients
 from authsvc.core.exchange import Exchange
 from authsvc.core.explain import Explain
 from authsvc.core.feed import Feed
+from authsvc.core.gate import Gate
 from authsvc.core.introspect import Introspect
 from authsvc.core.key_lifecycle import SigningKeys
 from authsvc.core.list_audit_events import ListAuditEvents
@@ -46,6 +47,7 @@ class Services:
     clients: Clients
     callers: Callers
     cookies: CookieDelivery
+    gate: Gate
     explain: Explain
     audit_events: ListAuditEvents
     keys: Keys

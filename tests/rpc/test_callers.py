@@ -67,6 +67,7 @@ RPCS = {
     "AdminService/TaintSigningKey": Rpc(Permission.ADMIN, _BAD),
     "AdminService/ListAuditEvents": Rpc(Permission.ADMIN, "OK"),
     "AdminService/ExplainToken": Rpc(Permission.ADMIN, _BAD),
+    "envoy.service.auth.v3.Authorization/Check": Rpc(Permission.INTROSPECT, _BAD),
 }
 # What the rules themselves say to an empty request by somebody who is no user.
 _CLIENT_LISTS = {

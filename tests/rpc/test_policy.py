@@ -14,7 +14,7 @@ from authsvc.rpc.transport import MethodMissing, add_servicers
 from authsvc.v1.errors_pb2 import ErrorReason
 
 # Not refusals of this version's rules: an RPC succeeded, a verifier's own, or a defect.
-_NEVER_RAISED = {"ERROR_REASON_UNSPECIFIED", "SCOPE_INSUFFICIENT", "INTERNAL", "NOT_IMPLEMENTED"}
+_NEVER_RAISED = {"ERROR_REASON_UNSPECIFIED", "INTERNAL", "NOT_IMPLEMENTED"}
 
 
 class Complete:
