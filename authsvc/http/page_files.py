@@ -144,6 +144,7 @@ class Pages:
             name=page.name,
             assets=ASSETS,
             menu=_menu(page) if page.menu else "",
+            busy=' aria-busy="true"' if page.menu else "",
             main=inner,
             script=script if f"{page.name}.js" in self._assets else "",
         ).encode()

@@ -86,7 +86,6 @@ async function show() {
   const events = await load();
   the("events").replaceChildren();
   events.forEach(add);
-  the("events").removeAttribute("aria-busy");
   the("more").hidden = !next;
 }
 

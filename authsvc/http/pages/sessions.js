@@ -21,7 +21,6 @@ async function show() {
   const sessions = await all();
   const list = the("sessions");
   list.replaceChildren(...sessions.map(entry));
-  list.removeAttribute("aria-busy");
   the("end-others").hidden = sessions.length < 2;
 }
 
