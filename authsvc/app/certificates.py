@@ -99,11 +99,8 @@ class Certificates:
         return True
 
     def _read(self) -> Held:
-        pair = read_pair(*self._pair)
         authorities = read_authorities(self._authorities) if self._authorities else None
-        if not pair.begins_at <= self._clock() < pair.expires_at:
-            raise CertificatesUnusable(f"the certificate in {self._pair[0]} has expired, or is not good yet")
-        return Held(pair, authorities)
+        return Held(read_good(self._pair, self._clock), authorities)
 
     def _complain(self, sentence: str) -> None:
         self._bad_looks += 1
@@ -113,6 +110,14 @@ class Certificates:
             _log.error(
                 "the TLS files cannot be used; the certificate of before stays in force", cause=sentence
             )
+
+
+def read_good(files: tuple[Path, Path], clock: Clock) -> Pair:
+    """Return the certificate and the key in these files, which are good now. Raises CertificatesUnusable."""
+    pair = read_pair(*files)
+    if not pair.begins_at <= clock() < pair.expires_at:
+        raise CertificatesUnusable(f"the certificate in {files[0]} has expired, or is not good yet")
+    return pair
 
 
 def _configuration(held: Held, ask_clients: bool) -> grpc.ServerCertificateConfiguration:

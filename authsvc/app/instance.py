@@ -20,6 +20,7 @@ from authsvc.app.http_listening import HttpPort
 from authsvc.app.listening import Ports, open_ports
 from authsvc.app.rules import Parts, join_rules
 from authsvc.background import end_tasks
+from authsvc.app.soundness import StoreWatch
 from authsvc.core.announce import Announcer
 from authsvc.core.audit_retention import AuditRetention
 from authsvc.core.callers import Caller, ClientRegistry
@@ -121,7 +122,8 @@ class App:
         await self._server.start()
         await self.http.open(self.settings, self._inside(services), self._shares_port)
         self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()))
-        self._begin(self._last_seen.run(), self._beat(), self._keep_keys(), self._housekeeping.run())
+        self._begin(self._last_seen.run(), self._beat(seen), self._keep_keys(), self._housekeeping.run())
+        self._begin(StoreWatch(self.settings, self.stores, self.cache, self.metrics).run())
         if self.certificates is not None:
             self._begin(self.certificates.run())
         self.health.set(True)

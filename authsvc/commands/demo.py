@@ -1,9 +1,11 @@
-"""Owns what a development deployment starts out with: a demo user, and clients for programs and for local callers."""
+"""Owns what a development deployment starts out with: a demo user, and clients for programs and for local callers.
+
+And knowing them again where they must not be.
+"""
 
 import secrets
 from dataclasses import dataclass, field
 
-from authsvc.core.ids import new_id
 from authsvc.core.model import AuditEvent, Client, ClientKey, Permission, User
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs
@@ -13,6 +15,9 @@ from authsvc.settings import Settings
 from authsvc.stores.sql import SqlStores
 
 USERNAME = "demo"
+# By these they are known for what they are, whatever database they get into.
+_USER_ID = "00000000-0000-7000-8000-000000000001"
+_DISPLAY_NAME = "made by authsvc dev"
 SCOPES = ("orders.read", "orders.write")
 AUDIENCES = ("orders", "billing")
 _HASH_WAIT_MS = 60_000
@@ -44,6 +49,17 @@ async def prepare(stores: SqlStores, settings: Settings, outside: Outside, known
     return Demo(USERNAME, password, keys["admin"], keys["web"])
 
 
+async def demo_accounts(stores: SqlStores) -> list[str]:
+    """Return the names of demo accounts that somebody could get in by. Raises StoreUnavailable."""
+    user = await stores.users.get(_USER_ID)
+    clients, _ = await stores.clients.list_all()
+    found = [
+        client for client in clients if client.display_name == _DISPLAY_NAME and client.revoked_at is None
+    ]
+    users = [f"user {user.username}"] if user is not None and user.disabled_at is None else []
+    return [*users, *(f"client {client.id}" for client in found)]
+
+
 async def _client(
     stores: SqlStores,
     mint: TokenMint,
@@ -58,7 +74,7 @@ async def _client(
         return old_key
     now, fresh = outside.clock(), mint.client_key()
     key = ClientKey(fresh.token_hash, client_id, now)
-    client = Client(client_id, "", permissions, AUDIENCES, (), now)
+    client = Client(client_id, _DISPLAY_NAME, permissions, AUDIENCES, (), now)
     if not await stores.clients.create(client, key, _event("client.created", now, client_id=client_id)):
         await stores.clients.add_key(key, now, _event("client.key_rotated", now, client_id=client_id))
     return fresh.text
@@ -77,7 +93,7 @@ async def _user(stores: SqlStores, outside: Outside, known: str | None) -> str:
     if found is not None:
         await stores.users.rehash(found.user.id, found.password_hash, password_hash)
         return password
-    user = User(new_id(now, outside.random_bytes), USERNAME, SCOPES, now, None, now)
+    user = User(_USER_ID, USERNAME, SCOPES, now, None, now)
     await stores.users.create(user, key, password_hash, _event("user.created", now, user_id=user.id))
     return password
 

@@ -17,6 +17,7 @@ from authsvc.background import end_tasks
 from authsvc.commands.failure import REFUSED, CommandFailed
 from authsvc.commands.metrics_page import show_metrics
 from authsvc.commands.schema import check_schema
+from authsvc.commands.start_report import refuse_unsafe
 from authsvc.core.clock import SECOND
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.sealing import CannotUnseal
@@ -109,6 +110,7 @@ async def _start_now(settings: Settings, shares_port: bool) -> App:
     await check_schema(settings.database_url.get_secret_value())
     app = await open_app(settings, shares_port=shares_port)
     try:
+        await refuse_unsafe(app)
         await app.start()
     except BaseException as error:
         await app.stop()

@@ -60,7 +60,9 @@ def _certificates(pem: bytes, file: Path) -> list[x509.Certificate]:
         found = x509.load_pem_x509_certificates(pem)
     except ValueError:
         found = []
-    if not found or len(found) != pem.count(_BEGIN):  # what is cut off at the end of a file is not seen as an error
+    if not found or len(found) != pem.count(
+        _BEGIN
+    ):  # what is cut off at the end of a file is not seen as an error
         raise CertificatesUnusable(f"{file} holds no certificate, or not whole ones")
     return found
 

@@ -4,7 +4,7 @@ Registered in `tests/conftest.py`. Unix socket only; what it writes need not sur
 """
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 
@@ -28,8 +28,8 @@ _EMPTY = [
 class Postgres(EmbeddedPostgres):
     """One server process and its databases, made and emptied fast."""
 
-    def __init__(self) -> None:
-        super().__init__({"fsync": "off"})
+    def __init__(self, settings: Mapping[str, str] | None = None) -> None:
+        super().__init__({"fsync": "off"} if settings is None else settings)
         self._numbers = itertools.count()
         self._migrated: str | None = None
 
@@ -63,8 +63,8 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def own_postgres() -> Iterator[Postgres]:
-    """A server of this test's own, to be stopped and started again."""
-    server = Postgres()
+    """A server of this test's own, to be stopped and started again, set up as `authsvc serve` wants it."""
+    server = Postgres({})
     server.start()
     yield server
     server.remove()

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 from binascii import crc_hqx
+from collections.abc import Sequence
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -66,10 +67,14 @@ class Cluster:
         except TimeoutError:
             return False
 
-    async def ping(self) -> None:
+    @property
+    def is_up(self) -> bool:
+        return None not in self._slots and all(link.is_up for link in self._links.values())
+
+    async def ask(self, *command: str) -> Sequence[Any]:
         if None in self._slots:
             raise StoreUnavailable("some slots have no server")
-        await asyncio.gather(*[link.connection.call("PING") for link in self._links.values()])
+        return await asyncio.gather(*[link.connection.call(*command) for link in self._links.values()])
 
     async def close(self) -> None:
         self._task.cancel()

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+from collections.abc import Sequence
+from typing import Any
 
 from redis.exceptions import RedisError
 
@@ -35,8 +37,12 @@ class StandalonePrimary:
     async def wait_up(self, timeout_s: float) -> bool:
         return await self._link.wait_up(timeout_s)
 
-    async def ping(self) -> None:
-        await self._link.connection.call("PING")
+    @property
+    def is_up(self) -> bool:
+        return self._link.is_up
+
+    async def ask(self, *command: str) -> Sequence[Any]:
+        return [await self._link.connection.call(*command)]
 
     async def close(self) -> None:
         await self._link.close()

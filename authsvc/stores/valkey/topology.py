@@ -1,6 +1,7 @@
 """Owns what the stores ask of an arrangement of servers. Leaves the arrangements to `primary` and `cluster`."""
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 from authsvc.stores.valkey.address import Address
 from authsvc.stores.valkey.connection import Connection
@@ -22,8 +23,12 @@ class Topology(Protocol):
     async def wait_up(self, timeout_s: float) -> bool:
         """Wait until every known server is connected; whether they are."""
 
-    async def ping(self) -> None:
-        """Make one round trip to every known server. Raises StoreUnavailable."""
+    @property
+    def is_up(self) -> bool:
+        """Whether every known server is connected."""
+
+    async def ask(self, *command: str) -> Sequence[Any]:
+        """Send a command to every known server; return the replies. Raises StoreUnavailable."""
 
     async def close(self) -> None:
         """Close all connections."""
