@@ -102,7 +102,7 @@ class App:
         self._last_seen = LastSeen(stores.sessions)
         self._registry = ClientRegistry(stores.clients, outside.clock)
         self._tail = Tail(stores.log, self._view, self._feed, outside.clock, outside.monotonic, self._on_move)
-        self._announcer = Announcer(self._view, cache.sessions, stores.log, cache.hints, self._tail.hint)
+        self._announcer = Announcer(self._view, cache.sessions, stores.log, cache.hints, self._tail)
         self._keys = Keys(NO_KEYS)
         self._signing_keys = self._open_signing_keys()
         self._housekeeping = self._open_housekeeping()

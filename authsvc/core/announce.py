@@ -7,10 +7,11 @@ The commit is what counts; nothing here can undo it. If the cache cannot be told
 new epoch in the log: when in doubt, drop the cache.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from authsvc.core.contracts import Hints, RevocationLog, Revoked, SessionCache, StoreUnavailable
+from authsvc.core.tail import Tail
 from authsvc.core.view import View
 
 
@@ -23,18 +24,23 @@ class Announcer:
         cache: SessionCache,
         log: RevocationLog,
         hints: Hints,
-        look_at_log: Callable[[], None],
+        tail: Tail,
     ) -> None:
         self._view = view
         self._cache = cache
         self._log = log
         self._hints = hints
-        self._look_at_log = look_at_log
+        self._tail = tail
 
     async def announce(self, revoked: Revoked) -> None:
-        """Spread what was revoked. Here it counts before this returns; elsewhere within half a second at the latest."""
+        """Spread what was revoked. Here it counts before this returns; elsewhere within half a second at the latest.
+
+        Nothing was live any more: somebody else has ended it, maybe this very moment, maybe an instance that died
+        before it could tell anybody. That counts here, too, before this returns. Raises StoreUnavailable.
+        """
         if not revoked.entries:
-            return  # A flood of tokens that were never ours must not make every instance look at the log.
+            await self._tail.poll()
+            return
         for entry in revoked.entries:
             self._view.apply(entry)
         if revoked.session_hashes:
@@ -48,7 +54,7 @@ class Announcer:
 
     async def tell(self) -> None:
         """Say, here and elsewhere, that the log has moved."""
-        self._look_at_log()
+        self._tail.hint()
         await self._hints.publish()
 
     async def _drop(self, session_hashes: Sequence[bytes]) -> bool:
