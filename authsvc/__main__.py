@@ -19,6 +19,7 @@ from authsvc.commands.failure import CommandFailed
 _ROOMS = {
     "serve": "Run a server, with the settings in AUTHSVC_… variables.",
     "migrate": "Bring the database to the schema of this version.",
+    "edge": "Run Envoy before the server, for browsers and the services behind.",
     "health": "Say whether a server takes calls; for probes.",
     "user": "Add, list and change users.",
     "client": "Register, list and revoke clients, and their keys.",

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from authsvc.settings import PREFIX, AdminSettings, DatabaseSettings, OfflineSettings, Settings
+from authsvc.settings import PREFIX, AdminSettings, DatabaseSettings, EdgeSettings, OfflineSettings, Settings
 from authsvc.settings.given import Given
 
 # Secrets that may also be given as a file, by the setting they fill.
@@ -59,6 +59,11 @@ def read_admin_settings(environ: Mapping[str, str] | None = None) -> AdminSettin
     return _read(AdminSettings, os.environ if environ is None else environ)
 
 
+def read_edge_settings(environ: Mapping[str, str] | None = None) -> EdgeSettings:
+    """Return the edge's settings. Raises SettingsWrong."""
+    return _read(EdgeSettings, os.environ if environ is None else environ)
+
+
 def _read(kind: type[_Kind], environ: Mapping[str, str]) -> _Kind:
     # A variable that is set to nothing is not set: that is how container and unit files leave one out.
     given = {
@@ -79,7 +84,11 @@ def _read(kind: type[_Kind], environ: Mapping[str, str]) -> _Kind:
 
 
 def _unknown(given: Mapping[str, str]) -> list[str]:
-    known = {name for kind in (Settings, OfflineSettings, AdminSettings) for name in kind.model_fields}
+    known = {
+        name
+        for kind in (Settings, OfflineSettings, AdminSettings, EdgeSettings)
+        for name in kind.model_fields
+    }
     known |= {name.lower() for name in _FILES.values()}
     return [f"{PREFIX}{name.upper()} is no setting of this version" for name in sorted(set(given) - known)]
 

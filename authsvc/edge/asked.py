@@ -14,7 +14,10 @@ _PORTS = {False: 80, True: 443}
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where a service is. `ca_file`: whom its certificate must be from; None where it is reached in the clear."""
+    """Where a service is: a host and its port, or `unix:/path`.
+
+    `ca_file`: whom its certificate must be from; None where it is reached in the clear.
+    """
 
     host: str
     port: int
@@ -51,7 +54,9 @@ class Edge:
 
 
 def read_endpoint(text: str, http2: bool = False, ca_file: Path | None = None) -> Endpoint:
-    """Return the endpoint of `host:port` or `[address]:port`. Raises ValueError."""
+    """Return the endpoint of `host:port`, `[address]:port` or `unix:/path`. Raises ValueError."""
+    if text.startswith("unix:"):
+        return Endpoint(text, 0, http2, ca_file)
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal():
         raise ValueError("must be host:port")

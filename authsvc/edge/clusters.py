@@ -27,6 +27,13 @@ def secrets(edge: Edge) -> list[dict[str, Any]]:
     return [{"name": KEY, "generic_secret": {"secret": {"filename": str(edge.key_file)}}}]
 
 
+def address(endpoint: Endpoint) -> dict[str, Any]:
+    """Return the address of an endpoint, to connect to or to listen at."""
+    if endpoint.host.startswith("unix:"):
+        return {"pipe": {"path": endpoint.host.removeprefix("unix:")}}
+    return {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}}
+
+
 def _services(routes: tuple[ServiceRoute, ...]) -> dict[str, Endpoint]:
     return {route.name: route.endpoint for route in routes}
 
@@ -38,8 +45,7 @@ def _cluster(name: str, endpoint: Endpoint, injection: list[dict[str, Any]] | No
         options["http_filters"] = injection
     cluster: dict[str, Any] = {
         "name": name,
-        "type": "STRICT_DNS",
-        "dns_lookup_family": "ALL",
+        **_finding(endpoint),
         "connect_timeout": _CONNECT_TIMEOUT,
         "circuit_breakers": {"thresholds": [_LIMITS]},
         "typed_extension_protocol_options": {
@@ -52,14 +58,20 @@ def _cluster(name: str, endpoint: Endpoint, injection: list[dict[str, Any]] | No
     return cluster
 
 
+def _finding(endpoint: Endpoint) -> dict[str, Any]:
+    if endpoint.host.startswith("unix:"):
+        return {"type": "STATIC"}
+    return {"type": "STRICT_DNS", "dns_lookup_family": "ALL"}
+
+
 def _protocol(http2: bool) -> dict[str, Any]:
     # A server that has gone without a word is noticed within seconds.
     return {"connection_keepalive": {"interval": "15s", "timeout": "5s"}} if http2 else {}
 
 
 def _assignment(name: str, endpoint: Endpoint) -> dict[str, Any]:
-    address = {"socket_address": {"address": endpoint.host, "port_value": endpoint.port}}
-    return {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}]}
+    at = {"endpoint": {"address": address(endpoint)}}
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": [at]}]}
 
 
 def _tls(endpoint: Endpoint) -> dict[str, Any]:

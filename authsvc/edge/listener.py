@@ -9,8 +9,8 @@ from authsvc.edge.descriptors import descriptor_set
 
 _EXTENSIONS = "type.googleapis.com/envoy.extensions"
 _FILTERS = f"{_EXTENSIONS}.filters.http"
-# A request to /v1/ and what is asked of the server about others.
-_BODY_MAX = 64 * 1024
+# Of a JSON request. The server takes messages of 64 KiB.
+_BODY_MAX = 60 * 1024
 _HEADERS_MAX_KB = 32
 
 
@@ -23,7 +23,7 @@ def listener(edge: Edge) -> dict[str, Any]:
         chain["transport_socket"] = _tls(*map(str, edge.certificate))
     return {
         "name": "edge",
-        "address": {"socket_address": {"address": edge.listen.host, "port_value": edge.listen.port}},
+        "address": clusters.address(edge.listen),
         "per_connection_buffer_limit_bytes": 64 * 1024,
         "filter_chains": [chain],
     }
@@ -90,12 +90,16 @@ def _filters() -> list[dict[str, Any]]:
         _filter(routes.CORS, "cors.v3.Cors"),
         _filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb"),
         _filter(routes.ASK, "ext_authz.v3.ExtAuthz", _ask()),
-        # Off but on the routes that put it to work.
+        # Off but on the routes that put them to work.
+        {
+            **_filter(routes.BUFFER, "buffer.v3.Buffer", {"max_request_bytes": _BODY_MAX}),
+            "disabled": True,
+        },
         {
             **_filter(routes.JSON, "grpc_json_transcoder.v3.GrpcJsonTranscoder", _transcoder()),
             "disabled": True,
         },
-        _filter("envoy.filters.http.router", "router.v3.Router"),
+        _filter("envoy.filters.http.router", "router.v3.Router", {"suppress_envoy_headers": True}),
     ]
 
 
@@ -128,7 +132,6 @@ def _transcoder() -> dict[str, Any]:
             "reject_unknown_method": True,
             "reject_unknown_query_parameters": True,
         },
-        "max_request_body_size": _BODY_MAX,
     }
 
 
@@ -141,7 +144,7 @@ def _route_config(edge: Edge) -> dict[str, Any]:
     }
     return {
         "name": "edge",
-        "response_headers_to_add": replies.security_headers(),
+        "response_headers_to_add": replies.headers(),
         "most_specific_header_mutations_wins": True,
         "virtual_hosts": [host],
     }

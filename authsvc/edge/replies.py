@@ -1,25 +1,41 @@
-"""Owns what Envoy itself answers, and the headers that every answer has. Leaves the server's answers as they are."""
+"""Owns what Envoy itself answers, and the headers that answers have. Leaves the server's answers as they are."""
 
+from collections.abc import Mapping
 from typing import Any
 
-_SECURITY_HEADERS = {
-    "strict-transport-security": "max-age=31536000; includeSubDomains",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+# Of every answer that does not bring its own.
+_HEADERS = {"strict-transport-security": "max-age=31536000", "x-content-type-options": "nosniff"}
+# Of answers to browsers by authsvc. What a service's pages may do, the service says.
+_OWN_HEADERS = {
+    "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
     "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-frame-options": "DENY",
 }
-# The codes of google.rpc.Code by HTTP status: Envoy's own errors read like the server's.
-_CODES = {503: 14, 400: 3, 401: 16, 403: 7, 404: 5, 413: 3, 429: 8, 431: 3, 504: 4}
+# Envoy's own errors read like the server's: the google.rpc.Code of an HTTP status, and what it means in words.
+_DOWN = (503, 14, "The service does not answer. Nothing is known; try again.")
+_OTHERS = (
+    (400, 3, "The request cannot be read. %LOCAL_REPLY_BODY%"),
+    (403, 7, "This is not allowed."),
+    (404, 5, "There is nothing here."),
+    (408, 4, "The request took too long."),
+    (413, 3, "The request is too large."),
+    (429, 8, "Too many requests."),
+    (431, 3, "The headers are too large."),
+    (502, 14, "The service did not answer in a way that can be understood."),
+    (504, 4, "The service took too long."),
+)
 
 
-def security_headers() -> list[dict[str, Any]]:
+def headers() -> list[dict[str, Any]]:
     """Return the headers for every answer that does not bring its own."""
-    return [
-        {"header": {"key": name, "value": value}, "append_action": "ADD_IF_ABSENT"}
-        for name, value in _SECURITY_HEADERS.items()
-    ]
+    return _if_absent(_HEADERS)
+
+
+def own_headers() -> list[dict[str, Any]]:
+    """Return the headers for answers to browsers by authsvc, where they do not bring their own."""
+    return _if_absent(_OWN_HEADERS)
 
 
 def local_replies() -> dict[str, Any]:
@@ -27,8 +43,9 @@ def local_replies() -> dict[str, Any]:
 
     gRPC callers get a status, whose text stays Envoy's own.
     """
-    down, *others = [_mapper(status, code) for status, code in _CODES.items()]
-    return {"mappers": [down, _of_server(), *others]}
+    down = _mapper(*_DOWN)
+    down["headers_to_add"] = _if_absent({"retry-after": "1"})
+    return {"mappers": [down, _of_server(), *(_mapper(*other) for other in _OTHERS)]}
 
 
 def _of_server() -> dict[str, Any]:
@@ -42,17 +59,11 @@ def _of_server() -> dict[str, Any]:
     }
 
 
-def _mapper(status: int, code: int) -> dict[str, Any]:
-    body = {"code": code, "message": "%LOCAL_REPLY_BODY%"}
-    mapper: dict[str, Any] = {
-        "filter": {"and_filter": {"filters": [_status_is(status), _is_not_grpc()]}},
-        "body_format_override": {"json_format": body},
+def _mapper(status: int, code: int, message: str) -> dict[str, Any]:
+    return {
+        "filter": {"and_filter": {"filters": [_status_is(status), _asks_no_grpc()]}},
+        "body_format_override": {"json_format": {"code": code, "message": message}},
     }
-    if status == 503:
-        mapper["headers_to_add"] = [
-            {"header": {"key": "retry-after", "value": "1"}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-        ]
-    return mapper
 
 
 def _status_is(status: int) -> dict[str, Any]:
@@ -60,6 +71,16 @@ def _status_is(status: int) -> dict[str, Any]:
     return {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
 
 
-def _is_not_grpc() -> dict[str, Any]:
+def _asks_no_grpc() -> dict[str, Any]:
+    """Not gRPC, or JSON that has been turned into it: such a request remembers its path."""
     grpc = {"name": "content-type", "string_match": {"prefix": "application/grpc"}, "invert_match": True}
-    return {"header_filter": {"header": {**grpc, "treat_missing_header_as_empty": True}}}
+    turned = {"name": "x-envoy-original-path", "present_match": True}
+    either = [{**grpc, "treat_missing_header_as_empty": True}, turned]
+    return {"or_filter": {"filters": [{"header_filter": {"header": header}} for header in either]}}
+
+
+def _if_absent(values: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"header": {"key": name, "value": value}, "append_action": "ADD_IF_ABSENT"}
+        for name, value in values.items()
+    ]

@@ -10,13 +10,14 @@ the server, its administration too, is not to be reached from here.
 
 from typing import Any
 
-from authsvc.edge import clusters
+from authsvc.edge import clusters, replies
 from authsvc.edge.asked import Edge, ServiceRoute
 
 MARK = "x-authsvc-cookies"
 ADDRESS = "x-authsvc-address"
 ASK = "envoy.filters.http.ext_authz"
 JSON = "envoy.filters.http.grpc_json_transcoder"
+BUFFER = "envoy.filters.http.buffer"
 CORS = "envoy.filters.http.cors"
 _SERVICE = "authsvc.v1.AuthService"
 # What a browser may ask. All but the key set answer for the cookies that come along, and nobody else's.
@@ -44,7 +45,7 @@ def routes(edge: Edge) -> list[dict[str, Any]]:
 
 
 def _json() -> dict[str, Any]:
-    return _as_edge({"prefix": "/v1/"}, {JSON: _ON})
+    return _as_edge({"prefix": "/v1/"}, {BUFFER: _ON, JSON: _ON})
 
 
 def _grpc_web(method: str) -> dict[str, Any]:
@@ -61,7 +62,8 @@ def _as_edge(match: dict[str, Any], filters: dict[str, Any]) -> dict[str, Any]:
             _set(ADDRESS, "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"),
         ],
         "request_headers_to_remove": _LEFT_OUT,
-        "response_headers_to_add": [_set("cache-control", "no-store")],
+        "response_headers_to_add": replies.own_headers(),
+        "response_headers_to_remove": ["grpc-accept-encoding"],
         "typed_per_filter_config": {**_UNASKED, **filters},
     }
 
@@ -107,6 +109,7 @@ def _nothing() -> dict[str, Any]:
     return {
         "match": {"prefix": "/"},
         "direct_response": {"status": 404},
+        "response_headers_to_add": replies.own_headers(),
         "typed_per_filter_config": _UNASKED,
     }
 

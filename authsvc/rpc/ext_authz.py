@@ -5,6 +5,7 @@ What nobody can judge, a route whose wishes make no sense among it, ends the cal
 through.
 """
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -111,4 +112,4 @@ def _headers(values: Mapping[str, str]) -> list[envoy.HeaderValueOption]:
 def _json(details: bytes) -> str:
     """The status as the edge shows those of its JSON routes."""
     status = status_pb2.Status.FromString(details)
-    return json_format.MessageToJson(status, indent=None, ensure_ascii=False)
+    return json.dumps(json_format.MessageToDict(status), separators=(",", ":"), ensure_ascii=False)

@@ -1,6 +1,7 @@
 """The settings, by who needs them. Leaves reading them to `authsvc.config`."""
 
 from authsvc.settings.administration import AdminSettings, OfflineSettings
+from authsvc.settings.edge import EdgeSettings
 from authsvc.settings.given import PREFIX
 from authsvc.settings.server import Settings
 from authsvc.settings.stores import DatabaseSettings
@@ -11,6 +12,7 @@ __all__ = [
     "PREFIX",
     "AdminSettings",
     "DatabaseSettings",
+    "EdgeSettings",
     "OfflineSettings",
     "Settings",
     "is_local_address",
