@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import grpc
@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 
 from authsvc.app.certificates import Certificates
 from authsvc.app.http_listening import HttpPort
+from authsvc.app.instance_metrics import InstanceMetrics
 from authsvc.app.listening import Ports, open_ports
 from authsvc.app.rules import Parts, join_rules
 from authsvc.background import end_tasks
@@ -51,8 +52,11 @@ from authsvc.rpc.metrics import CallMetrics
 from authsvc.rpc.policy import SERVICES
 from authsvc.rpc.services import Services
 from authsvc.settings import Settings, is_local_address
-from authsvc.stores.sql import SqlStores, open_stores
-from authsvc.stores.valkey import CacheStores, open_cache
+from authsvc.stores.sql import SqlStores
+from authsvc.stores.valkey import CacheStores
+
+if TYPE_CHECKING:
+    from authsvc.app.tracing import Traces
 
 _STOP_GRACE_MS = 10 * SECOND
 _QUIET_MS = 200
@@ -78,6 +82,7 @@ class App:
         cache: CacheStores,
         development: Development | None,
         shares_port: bool,
+        traces: "Traces | None",
     ) -> None:
         self.settings = settings
         self.stores = stores
@@ -93,7 +98,9 @@ class App:
         self._shares_port = shares_port
         self._calls = CallMetrics(self.metrics)
         self._doors = interceptors.Doors(self._calls)
+        self._traces = traces
         self._shield = interceptors.Shield()
+        self._statuses = Statuses(urlsplit(settings.issuer).hostname or "")
         self._background: set[asyncio.Task[None]] = set()
         self._passwords = PasswordHashing(settings.password_slots)
         self._server: grpc.aio.Server | None = None
@@ -118,6 +125,8 @@ class App:
         await self._signing_keys.step()
         self.certificates = self._open_certificates()
         services = join_rules(self._parts())
+        seen = InstanceMetrics(self._parts(), services.validator.lookups, self._housekeeping, self.health)
+        self.metrics.register(seen)
         self._server = self._build_server(services)
         await self._server.start()
         await self.http.open(self.settings, self._inside(services), self._shares_port)
@@ -147,6 +156,8 @@ class App:
         self._passwords.close()
         await self.cache.close()
         await self.stores.close()
+        if self._traces is not None:
+            await self._traces.close()
 
     def _inside(self, services: Services) -> Inside:
         return Inside(
@@ -225,7 +236,7 @@ class App:
         server = grpc.aio.server(
             options=tuple(options.items()), maximum_concurrent_rpcs=transport.HELD_AT_ONCE
         )
-        statuses = Statuses(urlsplit(self.settings.issuer).hostname or "")
+        statuses = self._statuses
         errors = interceptors.Errors(statuses)
         servicers = {
             "authsvc.v1.AuthService": AuthServicer(services),
@@ -244,6 +255,7 @@ class App:
         anonymous = self._development.anonymous if self._development else None
         return [
             interceptors.Observe(self._calls, errors),
+            *([interceptors.Trace(self._traces, self._statuses)] if self._traces else []),
             self._doors,
             interceptors.Shed(self.settings.calls_at_once, self._calls),
             interceptors.Deadline(),
@@ -288,11 +300,13 @@ class App:
                 _log.error("a signing key cannot be used", cause=_cause(error))
                 await asyncio.sleep(_SWEEP_EVERY)
 
-    async def _beat(self) -> None:
+    async def _beat(self, seen: InstanceMetrics) -> None:
         """Each second tell followers that all is well, if it is; each minute forget what has expired."""
-        beats = 0
+        beats, now = 0, asyncio.get_running_loop().time
         while True:
+            due = now() + 1
             await asyncio.sleep(1)
+            seen.loop_late_seconds = max(0.0, now() - due)
             beats += 1
             self._tail.heartbeat()
             self.health.set(self._tail.is_fresh())
@@ -304,24 +318,3 @@ class App:
 
 def _cause(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-async def open_app(
-    settings: Settings,
-    outside: Outside | None = None,
-    development: Development | None = None,
-    *,
-    shares_port: bool = False,
-) -> App:
-    """Return an instance over the stores that the settings name; they are not asked for anything but the log's epoch.
-
-    `shares_port`: other processes may listen at its port, too. Raises StoreUnavailable if SQL does not answer.
-    """
-    stores = open_stores(settings.database_url.get_secret_value(), pool_size=settings.database_pool)
-    try:
-        position = await stores.log.position()
-    except StoreUnavailable:
-        await stores.close()
-        raise
-    cache = await open_cache(settings.cache_url.get_secret_value(), position.epoch)
-    return App(settings, outside or Outside(), stores, cache, development, shares_port)

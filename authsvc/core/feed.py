@@ -9,7 +9,8 @@ not in the ring: only the newest tells anything, and only to a follower that has
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from authsvc.core.model import Revocation
@@ -47,6 +48,8 @@ class Feed:
         self._closed = False
         self.end = 0
         self.beat = Beat(0, 0)
+        self.followers = 0
+        """How many follow at the moment."""
 
     @property
     def start(self) -> int:
@@ -59,6 +62,15 @@ class Feed:
         self._floor_revision = revision
         self.end += 1
         self._wake()
+
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """Count somebody as a follower for the length of the block."""
+        self.followers += 1
+        try:
+            yield
+        finally:
+            self.followers -= 1
 
     def publish(self, events: Sequence[FeedEvent]) -> None:
         """Add events and wake the followers."""

@@ -25,6 +25,11 @@ class LastSeen:
         if len(self._seen) < _BOUND:
             self._seen[session_id] = now
 
+    @property
+    def waiting(self) -> int:
+        """How many sessions were seen and not yet written."""
+        return len(self._seen)
+
     async def flush(self) -> None:
         """Write what waits. Raises StoreUnavailable, and then it waits on."""
         while self._seen:

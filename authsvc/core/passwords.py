@@ -49,6 +49,11 @@ class PasswordHashing:
         """Whether the hash was made with other parameters than today's."""
         return self._hasher.check_needs_rehash(password_hash)
 
+    @property
+    def under_way(self) -> int:
+        """How many passwords are being hashed or wait for it."""
+        return self._under_way
+
     def close(self) -> None:
         """End the threads once their work is done."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -32,6 +32,22 @@ SQL_READS_WAITING = 512
 PAUSE = 5 * SECOND
 
 
+class Lookups:
+    """How often the cache knew a session (live or ended), did not know it, or did not answer."""
+
+    __slots__ = ("failed", "hits", "misses")
+
+    def __init__(self) -> None:
+        self.hits = self.misses = self.failed = 0
+
+    def count(self, answer: CacheAnswer | Ended | None) -> None:
+        """Count one answer."""
+        if answer is None:
+            self.misses += 1
+        else:
+            self.hits += 1
+
+
 class SessionValidator:
     """Says whose session a session token is."""
 
@@ -53,6 +69,7 @@ class SessionValidator:
         self._last_seen = last_seen
         self._clock = clock
         self._monotonic = monotonic
+        self.lookups = Lookups()
         self._cold = _ColdSessions(store, form, cache, last_seen, clock)
 
     async def validate(self, token: str) -> LiveSession:
@@ -97,8 +114,12 @@ class SessionValidator:
 
     async def _ask_cache(self, hashes: Sequence[bytes]) -> Sequence[CacheAnswer | Ended | None]:
         try:
-            return await self._cache.validate_many(hashes, self._clock())
+            answers = await self._cache.validate_many(hashes, self._clock())
+            for answer in answers:
+                self.lookups.count(answer)
+            return answers
         except StoreUnavailable:
+            self.lookups.failed += len(hashes)
             return [None] * len(hashes)
 
     def _hash_or_none(self, token: str) -> bytes | None:
@@ -110,7 +131,9 @@ class SessionValidator:
     async def _look_up(self, session_hash: bytes) -> LiveSession | None:
         try:
             answer = await self._cache.validate(session_hash, self._clock())
+            self.lookups.count(answer)
         except StoreUnavailable:
+            self.lookups.failed += 1
             answer = None
         return await self._get_cold(session_hash) if answer is None else self._warm(answer)
 

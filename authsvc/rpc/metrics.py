@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _METHOD = ("grpc_type", "grpc_service", "grpc_method")
@@ -51,6 +51,7 @@ class CallMetrics(Collector):
         self.under_way = 0
         """Calls begun and not yet ended, of all RPCs together."""
         self._methods: dict[tuple[str, ...], MethodMetrics] = {}
+        self._refused: Counter[tuple[str, ...]] = Counter()
         registry.register(self)
 
     def of(self, method: str) -> MethodMetrics:
@@ -58,6 +59,10 @@ class CallMetrics(Collector):
         service, _, name = method.partition("/")
         labels = ("server_stream" if name == "Watch" else "unary", service, name)
         return self._methods.setdefault(labels, MethodMetrics())
+
+    def refuse(self, method: str, reason: str) -> None:
+        """Count a call that was refused, by the name of its ErrorReason."""
+        self._refused[(*method.split("/"), reason)] += 1
 
     def collect(self) -> Iterator[Metric]:
         """Yield everything, for prometheus-client."""
@@ -75,4 +80,12 @@ class CallMetrics(Collector):
             for code, count in method.ended():
                 handled.add_metric((*labels, code), count)
             seconds.add_metric(labels, *method.times())
-        yield from (started, handled, seconds)
+        refused = CounterMetricFamily(
+            "authsvc_calls_refused", "RPCs that ended with a reason.", labels=(*_METHOD[1:], "reason")
+        )
+        for refused_labels, count in list(self._refused.items()):
+            refused.add_metric(refused_labels, count)
+        under_way = GaugeMetricFamily(
+            "authsvc_calls_under_way", "RPCs begun and not ended.", value=self.under_way
+        )
+        yield from (started, handled, seconds, refused, under_way)

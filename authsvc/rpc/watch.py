@@ -44,30 +44,31 @@ class Watchers:
         whoever follows goes on elsewhere, from the revision it has reached. Raises CallerUnauthenticated within a
         second of the caller's losing its key or permission.
         """
-        place = await self._resume(from_revision)
-        beat: Beat | None = None
-        if place is not None:
-            yield self._encode_keys()
-        while not self._feed.closed:
-            if not may_go_on():
-                raise CallerUnauthenticated
-            events = None if place is None else self._feed.read(place, BATCH)
-            if place is None or events is None:
-                snapshot = self._snapshots.current()
-                async for part in snapshot.parts():
-                    yield part
-                place = snapshot.place
-            elif events:
-                for message in self._encode(place, events, batches):
-                    yield message
-                place += len(events)
-            elif beat is not self._feed.beat:
-                is_first, beat = beat is None, self._feed.beat
-                for message in self._encode_beat(beat, is_first):
-                    yield message
-            else:
-                await self._rounds.next()
-        raise Stopping
+        with self._feed.followed():
+            place = await self._resume(from_revision)
+            beat: Beat | None = None
+            if place is not None:
+                yield self._encode_keys()
+            while not self._feed.closed:
+                if not may_go_on():
+                    raise CallerUnauthenticated
+                events = None if place is None else self._feed.read(place, BATCH)
+                if place is None or events is None:
+                    snapshot = self._snapshots.current()
+                    async for part in snapshot.parts():
+                        yield part
+                    place = snapshot.place
+                elif events:
+                    for message in self._encode(place, events, batches):
+                        yield message
+                    place += len(events)
+                elif beat is not self._feed.beat:
+                    is_first, beat = beat is None, self._feed.beat
+                    for message in self._encode_beat(beat, is_first):
+                        yield message
+                else:
+                    await self._rounds.next()
+            raise Stopping
 
     async def _resume(self, from_revision: int) -> int | None:
         """The place in the ring to go on from. None if only a snapshot will do."""

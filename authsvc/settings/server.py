@@ -9,10 +9,11 @@ from authsvc.settings.lives import LifeSettings
 from authsvc.settings.logging_in import LoginSettings
 from authsvc.settings.signing import SigningSettings
 from authsvc.settings.stores import StoreSettings
+from authsvc.settings.traces import TraceSettings
 from authsvc.settings.web import WebSettings
 
 
-class Settings(LoginSettings, LifeSettings, SigningSettings, StoreSettings, HttpSettings, WebSettings):
+class Settings(LoginSettings, LifeSettings, SigningSettings, StoreSettings, HttpSettings, WebSettings, TraceSettings):
     """What a server runs with. Times in milliseconds."""
 
     issuer: Issuer

@@ -17,6 +17,7 @@ from authsvc.rpc.interceptors.observe import Observe
 from authsvc.rpc.interceptors.reach import Reach
 from authsvc.rpc.interceptors.shed import Shed
 from authsvc.rpc.interceptors.shield import Shield
+from authsvc.rpc.interceptors.trace import Trace
 
 __all__ = [
     "Authenticate",
@@ -32,6 +33,7 @@ __all__ = [
     "Refused",
     "Shed",
     "Shield",
+    "Trace",
     "wrapped",
 ]
 

@@ -42,6 +42,7 @@ class Observe:
             except Exception as error:  # noqa: BLE001  nothing may pass by it
                 refused = self._errors.refused(error, method.name)
                 code = refused.status.code.name
+                metrics.refuse(method.name, refused.status.reason)
                 if not quiet or self._ration.allows(started):
                     self._write(method, call, code, started, refused.status.reason)
                 raise refused from None

@@ -8,7 +8,7 @@ Every method may raise StoreUnavailable, and then nothing is known; and failures
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -16,6 +16,7 @@ from sqlalchemy import ClauseElement, Delete, Insert, Update, text
 
 from authsvc.core.model import AuditEvent
 from authsvc.stores.sql.compiled import NO_VALUES, Values
+from authsvc.stores.sql.pool import Pool
 
 Row = Sequence[Any]
 Rows = Sequence[Row]
@@ -37,6 +38,9 @@ class Transaction(ABC):
 
 class Database(ABC):
     """One database, PostgreSQL or SQLite."""
+
+    pools: Mapping[str, Pool]
+    """Its pools of connections, by what they are for."""
 
     @abstractmethod
     async def read(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:

@@ -45,12 +45,16 @@ class Pool:
         self._close = close
         self._answers = answers
         self._closing: set[asyncio.Future[None]] = set()
+        self.lent = 0
+        """Connections that somebody has."""
+        self.waiting = 0
+        """Borrowers that wait for one."""
 
     @asynccontextmanager
     async def borrow(self) -> AsyncIterator[Any]:
         """Borrow a connection for the length of the block. Raises StoreUnavailable, RuleBroken."""
         with translated():
-            connection = await self._keeper.take()
+            connection = await self._take()
             try:
                 yield connection
             except self._answers:
@@ -60,7 +64,19 @@ class Pool:
                 self._keeper.forget(connection)
                 self._discard(connection)
                 raise
-            self._keeper.give_back(connection)
+            else:
+                self._keeper.give_back(connection)
+            finally:
+                self.lent -= 1
+
+    async def _take(self) -> Any:
+        self.waiting += 1
+        try:
+            connection = await self._keeper.take()
+        finally:
+            self.waiting -= 1
+        self.lent += 1
+        return connection
 
     def _discard(self, connection: object) -> None:
         closing = asyncio.ensure_future(self._close(connection))

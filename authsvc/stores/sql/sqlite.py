@@ -106,6 +106,7 @@ class SqliteDatabase(Database):
         reader = open_reader(url, pool_size, limits)
         self._readers = Pool(EngineKeeper(reader), _close)
         self._writer = Pool(EngineKeeper(open_writer(url, limits)), _close)
+        self.pools = {"readers": self._readers, "writer": self._writer}
         self._compile = compiler(reader.dialect)
 
     async def read(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:

@@ -1,13 +1,14 @@
 """Owns the bundle: one store of each kind over one database. Leaves the schema to `authsvc.stores.migrations`."""
 
+from authsvc.core.spans import Spans
 from authsvc.stores.sql import address
 from authsvc.stores.sql.audit import AuditLog
 from authsvc.stores.sql.clients import ClientStore
-from authsvc.stores.sql.database import Database
 from authsvc.stores.sql.evidence import Evidence
 from authsvc.stores.sql.housekeeping import HousekeepingStore
 from authsvc.stores.sql.keys import KeyStore
 from authsvc.stores.sql.limits import Limits
+from authsvc.stores.sql.observed import ObservedDatabase
 from authsvc.stores.sql.revocations import RevocationLog
 from authsvc.stores.sql.second_factors import SecondFactorStore
 from authsvc.stores.sql.sessions import SessionStore
@@ -18,7 +19,7 @@ from authsvc.stores.sql.users import UserStore
 class SqlStores:
     """Every store of one database. What each promises is in `core.contracts`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: ObservedDatabase) -> None:
         self.database = database
         self.users = UserStore(database)
         self.clients = ClientStore(database)
@@ -40,7 +41,12 @@ class SqlStores:
 
 
 def open_stores(
-    database_url: str, *, pool_size: int = 10, reserved_size: int = 2, limits: Limits | None = None
+    database_url: str,
+    *,
+    pool_size: int = 10,
+    reserved_size: int = 2,
+    limits: Limits | None = None,
+    spans: Spans | None = None,
 ) -> SqlStores:
     """Open the stores of `postgresql://…` or `sqlite:///path`; nothing is connected before the first use.
 
@@ -49,8 +55,8 @@ def open_stores(
     url = address.parse(database_url)
     limits = limits or Limits()
     if not address.is_postgresql(url):
-        return SqlStores(SqliteDatabase(url, pool_size, limits))
+        return SqlStores(ObservedDatabase(SqliteDatabase(url, pool_size, limits), spans))
 
     from authsvc.stores.sql.postgresql import PostgresDatabase  # asyncpg is installed only where it is used
 
-    return SqlStores(PostgresDatabase(url, pool_size, reserved_size, limits))
+    return SqlStores(ObservedDatabase(PostgresDatabase(url, pool_size, reserved_size, limits), spans))
