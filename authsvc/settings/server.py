@@ -13,7 +13,9 @@ from authsvc.settings.traces import TraceSettings
 from authsvc.settings.web import WebSettings
 
 
-class Settings(LoginSettings, LifeSettings, SigningSettings, StoreSettings, HttpSettings, WebSettings, TraceSettings):
+class Settings(
+    LoginSettings, LifeSettings, SigningSettings, StoreSettings, HttpSettings, WebSettings, TraceSettings
+):
     """What a server runs with. Times in milliseconds."""
 
     issuer: Issuer
