@@ -66,7 +66,7 @@ def dev(listen: str | None, data: Path, tour: bool, once: bool) -> int:
 async def _dev(listen: str | None, data: Path, tour: bool, once: bool, console: Console) -> int:
     if listen is not None and not is_local_address(listen):
         raise CannotStart("--listen must be on loopback or a Unix socket: everybody there is let in")
-    logs.configure("warning", readable=True)
+    logs.configure_for_terminal()
     with _Directory(data):
         async with _running(listen, data) as (app, file):
             held = await take_tour(_place(file), console) if tour else True

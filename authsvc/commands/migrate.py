@@ -4,6 +4,7 @@ import asyncio
 
 import typer
 
+from authsvc import logs
 from authsvc.commands.connection import read
 from authsvc.commands.failure import NO_ANSWER, REFUSED, CommandFailed
 from authsvc.commands.options import Json
@@ -22,6 +23,7 @@ def migrate(json: Json = False) -> None:
 
     Needs no other setting. Safe to run from many hosts at once, and again: then there is nothing to do.
     """
+    logs.configure_for_terminal()
     database_url = read(read_database_settings).database_url.get_secret_value()
     try:
         changed = asyncio.run(_migrate(database_url))

@@ -7,6 +7,7 @@ as of any change. Leaves the rules to `authsvc.core`: they are the ones a server
 import asyncio
 import os
 
+from authsvc import logs
 from authsvc.commands import refusal
 from authsvc.commands.connection import read
 from authsvc.commands.schema import check_schema
@@ -32,6 +33,7 @@ _ACTOR = "offline command"
 
 def create_client(request: CreateClientRequest) -> CreateClientResponse:
     """Register a client in the database of the settings. Raises CommandFailed."""
+    logs.configure_for_terminal()
     settings = read(read_offline_settings)
     try:
         new = client_requests.new_client(request)

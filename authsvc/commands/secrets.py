@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from authsvc import logs
 from authsvc.commands.connection import read
 from authsvc.commands.failure import REFUSED, CommandFailed
 from authsvc.commands.options import Json
@@ -47,6 +48,7 @@ def reencrypt(json: Json = False) -> None:
     from authsvc.core.contracts import StoreUnavailable
     from authsvc.core.sealing import CannotUnseal
 
+    logs.configure_for_terminal()
     settings = read(read_offline_settings)
     try:
         done = asyncio.run(_reencrypt(settings))

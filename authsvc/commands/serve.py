@@ -33,6 +33,7 @@ def serve(
     except SettingsWrong as error:
         raise CommandFailed(str(error), WRONG_USE) from None
     logs.configure(settings.log_level)
+    logs.log_what_nobody_catches()
     # Late: the owner of workers does without gRPC.
     if workers > 1:
         from authsvc.commands.working import serve_with_workers

@@ -25,6 +25,7 @@ _log = structlog.get_logger("authsvc")
 def run(settings: Settings, name: str, end: socket.socket) -> None:
     """Run until the end, and end the process."""
     logs.configure(settings.log_level)
+    logs.log_what_nobody_catches()
     structlog.contextvars.bind_contextvars(worker=name)
     sys.exit(asyncio.run(_run(settings, end)))
 

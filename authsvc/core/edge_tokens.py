@@ -6,7 +6,7 @@ changed makes another token, and so does a key that no longer signs. A session t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from authsvc.core.access_tokens import AccessToken, AccessTokens
 from authsvc.core.cached_sessions import LiveSession
@@ -30,7 +30,7 @@ class Ready:
     renew_at: int
     client_id: str
     clients: _Clients
-    signer: Signer
+    signer: Signer = field(repr=False)
 
 
 class EdgeTokens:

@@ -77,7 +77,7 @@ def _rpc_handler(
     write = message_factory.GetMessageClass(method.descriptor.output_type).SerializeToString
     unread = wrapped(_refuse_unread, method, stack[:1])  # seen as any other refusal is
     if not method.descriptor.server_streaming:
-        unary = _unary(wrapped(bound, method, stack), unread, read)
+        unary = _unary(wrapped(bound, method, stack), unread, read, method, errors)
         return grpc.stream_unary_rpc_method_handler(unary, None, write)
 
     async def opened(request: Message, call: Call) -> AsyncIterator[bytes]:
@@ -92,7 +92,7 @@ async def _refuse_unread(error: InvalidRequest, _call: Call) -> Message:
     raise error
 
 
-def _unary(handler: Handler, unread: Handler, read: Read) -> Any:
+def _unary(handler: Handler, unread: Handler, read: Read, method: Method, errors: Errors) -> Any:
     async def unary(_requests: Requests, context: Context) -> Message:
         handle = handler
         try:
@@ -104,6 +104,10 @@ def _unary(handler: Handler, unread: Handler, read: Read) -> Any:
             response: Message = await handle(request, call)
         except Refused as refused:
             await _abort(context, refused, call)
+            raise
+        except Exception as error:
+            # An interceptor's own defect: grpc.aio would tell the caller its text.
+            await _abort(context, errors.refused(error, method.name), call)
             raise
         if call.set_cookies:
             await context.send_initial_metadata(_set_cookies(call))
