@@ -18,7 +18,7 @@ from authsvc.v1 import resources_pb2 as resources
 from tests.parts.authority import Authority, Name, Signed, address, dns, email, uri
 from tests.parts.service import bearer, fields_of, outcome, reason_of, refusal
 from tests.parts.tls_service import TlsService, run_tls_service
-from tests.rpc.test_callers import _unknown_key
+from tests.rpc.test_callers import unknown_key
 
 GATEWAY = "spiffe://shop/gateway"
 
@@ -153,7 +153,7 @@ async def test_authorization_comes_first(tls: TlsService) -> None:
     signed = tls.clients.sign(uri(GATEWAY))
     login = await tls.login()
 
-    assert await introspects(tls, signed, await _unknown_key(tls)) == "CALLER_UNAUTHENTICATED"
+    assert await introspects(tls, signed, await unknown_key(tls)) == "CALLER_UNAUTHENTICATED"
     assert await introspects(tls, signed, bearer("x")) == "ACCESS_TOKEN_INVALID"
     assert await introspects(tls, signed, tls.by("web")) == "CALLER_NOT_PERMITTED"
     assert await introspects(tls, signed, bearer(login.tokens.access_token)) == "CALLER_NOT_PERMITTED"
