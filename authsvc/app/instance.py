@@ -16,7 +16,7 @@ import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
 from authsvc.app.certificates import Certificates
-from authsvc.app.http_listening import HttpPort
+from authsvc.app.http_listening import HttpPort, inside_of
 from authsvc.app.instance_metrics import InstanceMetrics
 from authsvc.app.listening import Ports, open_ports
 from authsvc.app.rules import Parts, join_rules
@@ -51,7 +51,7 @@ from authsvc.rpc.health import Health
 from authsvc.rpc.metrics import CallMetrics
 from authsvc.rpc.policy import SERVICES
 from authsvc.rpc.services import Services
-from authsvc.settings import Settings, is_local_address
+from authsvc.settings import Settings
 from authsvc.stores.sql import SqlStores
 from authsvc.stores.valkey import CacheStores
 
@@ -134,7 +134,7 @@ class App:
         self._begin(self._last_seen.run(), self._beat(seen), self._keep_keys(), self._housekeeping.run())
         self._begin(StoreWatch(self.settings, self.stores, self.cache, self.metrics).run())
         if self.certificates is not None:
-            self._begin(self.certificates.run())
+            self._begin(self.certificates.run(self.http.renew))
         self.health.set(True)
 
     async def stop(self, drain_ms: int = 0) -> None:
@@ -160,15 +160,8 @@ class App:
             await self._traces.close()
 
     def _inside(self, services: Services) -> Inside:
-        return Inside(
-            issuer=self.settings.issuer,
-            keys=self._keys,
-            validator=services.validator,
-            password_min_length=self.settings.password_min_length,
-            is_serving=lambda: self.health.is_serving,
-            metrics=self.metrics,
-            metrics_page=self._page if is_local_address(self.settings.http_listen) else None,
-        )
+        anonymous = self._development.anonymous if self._development else None
+        return inside_of(self.settings, services, anonymous, self.health, self.metrics, self._page)
 
     async def _page(self) -> bytes:
         return await self.metrics_page()

@@ -30,7 +30,7 @@ class Origins:
         if origins:
             if origins[0] not in self._allowed:
                 raise OriginNotAllowed
-        elif sites != [_SAME]:
+        elif tuple(sites) != (_SAME,):
             raise OriginNotAllowed
 
 

@@ -4,5 +4,6 @@ What browsers ask as JSON is gRPC, which the edge translates; here is what an ed
 no bodies, nothing changes by a request.
 
 `listener` the port and its bounds · `application` which path leads where · `answers` what every answer looks like ·
-`known` the key set and the metadata · `page_files` the pages · `inside` what the rooms below offer to all of this
+`check` whom proxies let through · `known` the key set and the metadata · `page_files` the pages · `returning` where to
+after a login · `inside` what the rest of the service offers to all of this
 """

@@ -9,6 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute
 
 from authsvc.http.answers import Answers, Endpoint, refusal, route
+from authsvc.http.check import Check
 from authsvc.http.inside import Inside
 from authsvc.http.known import KEY_SET_PATH, KeySet, Metadata
 from authsvc.http.page_files import Pages
@@ -22,6 +23,7 @@ def application(inside: Inside) -> Starlette:
     routes: list[BaseRoute] = [
         route("keys", KEY_SET_PATH, KeySet(inside.keys).answer),
         *(route("metadata", path, metadata.answer) for path in sorted(metadata.paths)),
+        route("check", "/check", Check(inside).answer),
         route("health", "/healthz", _health(inside)),
         *Pages(inside).routes(),
     ]

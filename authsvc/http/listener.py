@@ -54,6 +54,7 @@ class HttpListener:
         self._certificates = certificates
         self._server = uvicorn.Server(self._config)
         self._socket: socket.socket | None = None
+        self._context: ssl.SSLContext | None = None
         self._ticking: asyncio.Task[None] | None = None
 
     async def start(self, listen: str, *, shares_port: bool = False) -> int:
@@ -63,12 +64,17 @@ class HttpListener:
         except OSError:
             raise CannotListen(f"cannot listen on {listen}: is it in use?") from None
         self._config.load()
-        self._config.ssl = _context(self._certificates)
+        self._context = self._config.ssl = _context(self._certificates)
         self._server.lifespan = self._config.lifespan_class(self._config)
         await self._server.startup([self._socket])
         self._ticking = asyncio.create_task(self._server.main_loop())
         name: Any = self._socket.getsockname()
         return 0 if self._socket.family == socket.AF_UNIX else int(name[1])
+
+    def renew(self) -> None:
+        """Show the certificate that is in the files now, to whoever connects from here on."""
+        if self._context is not None and self._certificates is not None:
+            self._context.load_cert_chain(*self._certificates)
 
     async def stop(self) -> None:
         """Take no more requests, and finish those under way."""

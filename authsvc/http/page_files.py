@@ -17,10 +17,11 @@ from starlette.routing import Route
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.cookies import CookiesAmbiguous, read_cookies
 from authsvc.core.errors import Overloaded, SessionNotActive
+from authsvc.core.gate import RETURN_PARAMETER
 from authsvc.http.answers import Endpoint, route
 from authsvc.http.inside import Inside
 from authsvc.http.known import etag, is_known
-from authsvc.http.returning import HOME, LOGIN, PARAMETER, login_for, own_path
+from authsvc.http.returning import HOME, LOGIN, login_for, own_path
 
 ASSETS = "/account/assets"
 _FOLDER = files("authsvc.http") / "pages"
@@ -106,7 +107,11 @@ class Pages:
             live = await self._is_logged_in(request)
             if live is None:
                 return self._not_now()
-            return _redirect(own_path(request.query_params.get(PARAMETER, ""))) if live else _html(content)
+            return (
+                _redirect(own_path(request.query_params.get(RETURN_PARAMETER, "")))
+                if live
+                else _html(content)
+            )
 
         return login
 

@@ -7,9 +7,10 @@ reads as anything else.
 import re
 from urllib.parse import quote
 
+from authsvc.core.gate import RETURN_PARAMETER
+
 LOGIN = "/login"
 HOME = "/account"
-PARAMETER = "next"
 _LONGEST = 2048
 # A path, perhaps with a query; never two slashes first (another host), nothing that browsers drop or turn (tabs, new
 # lines, backslashes), no fragment.
@@ -25,4 +26,4 @@ def own_path(wanted: str) -> str:
 
 def login_for(path: str) -> str:
     """Return the address of the login page that leads to this path of ours afterwards."""
-    return f"{LOGIN}?{PARAMETER}={quote(path, safe='/')}"
+    return f"{LOGIN}?{RETURN_PARAMETER}={quote(path, safe='/')}"

@@ -5,12 +5,8 @@ What nobody can judge, a route whose wishes make no sense among it, ends the cal
 through.
 """
 
-import json
 from collections.abc import Mapping
-from functools import lru_cache
 
-import grpc
-from google.protobuf import json_format
 from google.rpc import status_pb2
 
 from authsvc.core.errors import InvalidRequest
@@ -18,17 +14,10 @@ from authsvc.core.gate import Admitted, Arrival, Gate, Wishes, WishesUnusable, l
 from authsvc.envoy import authorization_service_pb2 as envoy
 from authsvc.rpc.call import Call
 from authsvc.rpc.errors import Status, Statuses
+from authsvc.rpc.over_http import http_code, http_headers, json_body
 
 _OVERWRITE = 2
 _SEE_OTHER = 303
-_Code = grpc.StatusCode
-_HTTP = {
-    _Code.UNAUTHENTICATED: 401,
-    _Code.PERMISSION_DENIED: 403,
-    _Code.INVALID_ARGUMENT: 400,
-    _Code.RESOURCE_EXHAUSTED: 503,
-    _Code.UNAVAILABLE: 503,
-}
 
 
 class AuthorizationServicer:
@@ -82,23 +71,19 @@ def _passes(admitted: Admitted) -> envoy.CheckResponse:
 
 
 def _refused(status: Status, arrival: Arrival, wishes: Wishes, content_type: str) -> envoy.CheckResponse:
-    code = _HTTP.get(status.code, 403)
+    code = http_code(status)
     page = login_address(arrival, wishes) if code == 401 else None
-    headers = {"cache-control": "no-store"}
     if page is not None:
         code, body = _SEE_OTHER, ""
-        headers["location"] = page
+        headers: Mapping[str, str] = {"cache-control": "no-store", "location": page}
     else:
         is_grpc = content_type.startswith("application/grpc")
-        body = status.message if is_grpc else _json(status.details)
-        headers |= {"content-type": "application/json", **_EXTRA.get(code, {})}
+        body = status.message if is_grpc else json_body(status)
+        headers = http_headers(code)
     denied = envoy.DeniedHttpResponse(
         status=envoy.HttpStatus(code=code), headers=_headers(headers), body=body
     )
     return envoy.CheckResponse(status=status_pb2.Status(code=status.code.value[0]), denied_response=denied)
-
-
-_EXTRA = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "1"}}
 
 
 def _headers(values: Mapping[str, str]) -> list[envoy.HeaderValueOption]:
@@ -106,10 +91,3 @@ def _headers(values: Mapping[str, str]) -> list[envoy.HeaderValueOption]:
         envoy.HeaderValueOption(header=envoy.HeaderValue(key=name, value=value), append_action=_OVERWRITE)
         for name, value in values.items()
     ]
-
-
-@lru_cache(maxsize=256)
-def _json(details: bytes) -> str:
-    """The status as the edge shows those of its JSON routes."""
-    status = status_pb2.Status.FromString(details)
-    return json.dumps(json_format.MessageToDict(status), separators=(",", ":"), ensure_ascii=False)

@@ -200,7 +200,7 @@ async def test_back_shows_nothing(site: Site) -> None:
     await page.click("#logout")
     await page.wait_for_selector("#username")
 
-    await page.go_back()
+    await page.go_back(wait_until="commit")
 
     await page.wait_for_selector("#username")
     assert "/login" in page.url
@@ -214,7 +214,7 @@ async def test_forward_after_leaving_shows_nothing(site: Site) -> None:
     await page.goto("/inspector")
     await page.context.clear_cookies()
 
-    await page.go_back()
+    await page.go_back(wait_until="commit")
 
     await page.wait_for_selector("#username")
     assert await page.locator("[data-session]").count() == 0

@@ -161,7 +161,7 @@ async def test_nothing_is_sent(browser: Browser, listening: Listening) -> None:
     await page.goto("/inspector")
     await inspected(page, token)
     await page.goto("/login")
-    await page.go_back()
+    await page.go_back(wait_until="commit")
     left = await page.input_value("#token")
 
     paths = {urlsplit(each.split(" ")[1]).path for each in asked}
