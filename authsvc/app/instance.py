@@ -33,6 +33,7 @@ from authsvc.core.housekeeping import Housekeeping
 from authsvc.core.ids import new_id
 from authsvc.core.key_lifecycle import GivenKeys, ManagedKeys, SigningKeys
 from authsvc.core.last_seen import LastSeen
+from authsvc.core.late_uses import LateUses
 from authsvc.core.model import LogPosition
 from authsvc.core.origins import Origins
 from authsvc.core.passwords import PasswordHashing
@@ -107,6 +108,7 @@ class App:
         self._view = View()
         self._feed = Feed()
         self._last_seen = LastSeen(stores.sessions)
+        self._late_uses = LateUses(stores.sessions, stores.audit, outside.clock)
         self._registry = ClientRegistry(stores.clients, outside.clock)
         self._tail = Tail(stores.log, self._view, self._feed, outside.clock, outside.monotonic, self._on_move)
         self._announcer = Announcer(self._view, cache.sessions, stores.log, cache.hints, self._tail)
@@ -131,6 +133,7 @@ class App:
         await self._server.start()
         await self.http.open(self.settings, self._inside(services), self._shares_port)
         self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()))
+        self._begin(self._late_uses.run())
         self._begin(self._last_seen.run(), self._beat(seen), self._keep_keys(), self._housekeeping.run())
         self._begin(StoreWatch(self.settings, self.stores, self.cache, self.metrics).run())
         if self.certificates is not None:
@@ -218,6 +221,7 @@ class App:
             feed=self._feed,
             tail=self._tail,
             last_seen=self._last_seen,
+            late_uses=self._late_uses,
             registry=self._registry,
             announcer=self._announcer,
             keys=self._keys,

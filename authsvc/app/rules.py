@@ -18,6 +18,7 @@ from authsvc.core.gate import Gate
 from authsvc.core.introspect import Introspect
 from authsvc.core.key_lifecycle import SigningKeys
 from authsvc.core.last_seen import LastSeen
+from authsvc.core.late_uses import LateUses
 from authsvc.core.list_audit_events import ListAuditEvents
 from authsvc.core.list_security_events import ListSecurityEvents
 from authsvc.core.list_sessions import ListSessions
@@ -65,6 +66,7 @@ class Parts:
     feed: Feed
     tail: Tail
     last_seen: LastSeen
+    late_uses: LateUses
     registry: ClientRegistry
     announcer: Announcer
     keys: Keys
@@ -95,6 +97,7 @@ class _Rules:
             parts.stores.sessions,
             parts.view,
             parts.last_seen,
+            parts.late_uses,
             outside.clock,
             outside.monotonic,
         )
@@ -105,7 +108,7 @@ class _Rules:
             issuer=parts.settings.issuer,
             login=self._login(),
             refresh=self._refresh(),
-            revoke=Revoke(parts.stores.sessions, parts.announcer, self._mint, self._own_tokens, clock),
+            revoke=self._revoke(),
             validator=self._validator,
             exchange=Exchange(self._validator, self._access, parts.registry, clock),
             introspect=self._introspect(),
@@ -222,11 +225,23 @@ class _Rules:
         return Refresh(
             sessions=parts.stores.sessions,
             announcer=parts.announcer,
+            late_uses=parts.late_uses,
             clients=parts.registry,
             mint=self._mint,
             access=self._access,
             clock=parts.outside.clock,
             random_bytes=parts.outside.random_bytes,
+        )
+
+    def _revoke(self) -> Revoke:
+        parts = self._parts
+        return Revoke(
+            parts.stores.sessions,
+            parts.stores.log,
+            parts.announcer,
+            self._mint,
+            self._own_tokens,
+            parts.outside.clock,
         )
 
     def _introspect(self) -> Introspect:

@@ -1,21 +1,23 @@
-"""Owns what the rules ask of the audit log, as a Protocol, by the terms of `core.contracts`."""
+"""Owns what the rules ask of the audit log, as Protocols, by the terms of `core.contracts`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from authsvc.core.model import AuditEvent
+from authsvc.core.model import AuditEvent, Session
 
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which events to list. What is empty, or None, filters nothing."""
+    """Which events to list. What is empty, or None, filters nothing. `rare`: without renewals of tokens, which are most
+    of the log."""
 
     user_id: str = ""
     session_id: str = ""
     event: str = ""
     start_at: int | None = None
     end_at: int | None = None
+    rare: bool = False
 
 
 class AuditLog(Protocol):
@@ -26,6 +28,10 @@ class AuditLog(Protocol):
 
     async def record(self, event: AuditEvent) -> None:
         """Write one event."""
+
+    async def record_once(self, event: AuditEvent, since_at: int) -> None:
+        """Write one event, unless there is one of its kind about its session after `since_at`. Of several at the same
+        moment more than one may be written."""
 
     async def list(
         self, wanted: EventFilter, limit: int, before: tuple[int, int] | None
@@ -41,3 +47,10 @@ class AuditLog(Protocol):
 
     async def count(self, before_at: int, limit: int) -> int:
         """Count events from before then, up to `limit`."""
+
+
+class Evidence(Protocol):
+    """What is on record about the end of a session. For explanations; may look at much."""
+
+    async def of_revocation(self, session: Session) -> tuple[int, AuditEvent | None]:
+        """Return the revision at which the session was revoked (0 if that is not known any more), and the event."""

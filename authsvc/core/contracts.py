@@ -109,6 +109,7 @@ class SessionStore(Protocol):
         rotated_after: int,
         limit: int,
         now: int,
+        audit: AuditEvent,
     ) -> tuple[Session, bytes] | None:
         """Count one replay and return the session and the sealed successor, or None.
 
@@ -178,7 +179,7 @@ class UserStore(Protocol):
         self, user_id: str, scopes: Sequence[str], order: RevokeOrder
     ) -> tuple[User, Revoked] | None:
         """Replace the scopes. If that takes one away, MUST in the same transaction revoke all sessions and have
-        `password_changed_at` grow, so that no login under way begins a session with it. None if there is no such user."""
+        `password_changed_at` grow, so that no login under way begins a session with it. None: no such user."""
 
     async def disable(self, user_id: str, order: RevokeOrder) -> tuple[User, Revoked] | None:
         """Disable and revoke all sessions in one transaction. Idempotent. None if there is no such user."""
@@ -247,13 +248,6 @@ class KeyStore(Protocol):
 
     async def reseal(self, key_id: str, sealed: bytes, resealed: bytes, audit: AuditEvent) -> bool:
         """Replace the sealed private half. MUST change nothing and return False if it is no longer `sealed`."""
-
-
-class Evidence(Protocol):
-    """What is on record about the end of a session. For explanations; may look at much."""
-
-    async def of_revocation(self, session: Session) -> tuple[int, AuditEvent | None]:
-        """Return the revision at which the session was revoked (0 if that is not known any more), and the event."""
 
 
 @dataclass(frozen=True, slots=True)

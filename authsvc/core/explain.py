@@ -6,11 +6,11 @@ It looks where the calls themselves would, and changes nothing: no idle deadline
 from collections.abc import Iterator
 
 from authsvc.core import explain_access
+from authsvc.core.audit_contract import Evidence
 from authsvc.core.client_contract import ClientStore
 from authsvc.core.clock import Clock
 from authsvc.core.contracts import (
     CacheAnswer,
-    Evidence,
     SessionCache,
     SessionStore,
     StoreUnavailable,

@@ -25,7 +25,7 @@ class SecurityEvents:
 
 
 class ListSecurityEvents:
-    """Lists a user's own events."""
+    """Lists a user's own events, but not every renewal of a token."""
 
     def __init__(self, audit_events: ListAuditEvents) -> None:
         self._audit_events = audit_events
@@ -33,7 +33,7 @@ class ListSecurityEvents:
     async def list(self, caller: Caller, size: int, token: str) -> SecurityEvents:
         """Return a page. Raises CredentialsMissing, CallerNotPermitted, InvalidRequest, StoreUnavailable."""
         user_id = calling_user(caller)
-        page = await self._audit_events.list(EventFilter(user_id=user_id), size, token)
+        page = await self._audit_events.list(EventFilter(user_id=user_id, rare=True), size, token)
         return SecurityEvents([_shown(event) for event in page.events], page.next_page_token)
 
 

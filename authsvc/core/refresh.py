@@ -24,6 +24,7 @@ from authsvc.core.contracts import RevokeOrder, Rotation, SessionStore
 from authsvc.core.errors import CallerNotPermitted, RefreshTokenNotActive, RefreshTokenReused
 from authsvc.core.grants import granted
 from authsvc.core.ids import made_at
+from authsvc.core.late_uses import LateUses
 from authsvc.core.lifetimes import REVOCATION_GRACE
 from authsvc.core.model import AuditEvent, Client, RefreshState, RevokeReason, Session
 from authsvc.core.operation import Asked
@@ -80,6 +81,7 @@ class Refresh:
         *,
         sessions: SessionStore,
         announcer: Announcer,
+        late_uses: LateUses,
         clients: ClientRegistry,
         mint: TokenMint,
         access: AccessTokens,
@@ -88,6 +90,7 @@ class Refresh:
     ) -> None:
         self._sessions = sessions
         self._announcer = announcer
+        self._late_uses = late_uses
         self._clients = clients
         self._mint = mint
         self._access = access
@@ -150,6 +153,8 @@ class Refresh:
                 raise RefreshTokenReused
             case Verdict.REPLAY:
                 return await self._replay(presented, asked, now)
+        if found[0].revoked_at is not None or _expired(found[0], now):
+            self._late_uses.note(found[0])
         raise RefreshTokenNotActive
 
     async def _replay(self, presented: RefreshToken, asked: Asked, now: int) -> tuple[Session, str]:
@@ -161,6 +166,7 @@ class Refresh:
             rotated_after=now - REPLAY_WINDOW,
             limit=REPLAY_LIMIT,
             now=now,
+            audit=_event("token.replayed", presented, asked, now),
         )
         if replayed is None:
             # Between the reading and this, the last replay was taken, the successor was used, or the session ended.

@@ -4,13 +4,19 @@ Idempotent (RFC 7009 §2.2): what is unknown, expired or revoked already is simp
 session; a registered client only sessions of its own.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from authsvc.core.announce import Announcer
 from authsvc.core.callers import Caller
 from authsvc.core.clock import Clock
-from authsvc.core.contracts import Revoked, RevokeOrder, SessionStore
-from authsvc.core.errors import CallerNotPermitted, CredentialsMissing, InvalidRequest, Refusal
+from authsvc.core.contracts import RevocationLog, Revoked, RevokeOrder, SessionStore
+from authsvc.core.errors import (
+    AccessTokenRevoked,
+    CallerNotPermitted,
+    CredentialsMissing,
+    InvalidRequest,
+    Refusal,
+)
 from authsvc.core.lifetimes import REVOCATION_GRACE
 from authsvc.core.model import AuditEvent, Permission, RevokeReason, Session
 from authsvc.core.operation import Asked
@@ -65,27 +71,35 @@ class Revoke:
     def __init__(
         self,
         sessions: SessionStore,
+        log: RevocationLog,
         announcer: Announcer,
         mint: TokenMint,
         own_tokens: OwnTokens,
         clock: Clock,
     ) -> None:
         self._sessions = sessions
+        self._log = log
         self._announcer = announcer
         self._mint = mint
         self._own_tokens = own_tokens
         self._clock = clock
 
     async def revoke(self, target: Target, reason: RevokeReason, asked: Asked) -> Revoked:
-        """End what the target names and return what was live. Raises CallerNotPermitted, CredentialsMissing,
-        InvalidRequest, StoreUnavailable."""
+        """End what the target names; return what was live, and a revision by which it has ended (0: nothing by that
+        name). Raises CallerNotPermitted, CredentialsMissing, InvalidRequest, StoreUnavailable."""
         if reason in _RESERVED and not asked.caller.has(Permission.ADMIN):
             raise InvalidRequest(("reason", "is one that only an admin may give"))
         revoked = await self._revoke(target, reason, asked)
+        if revoked is None:
+            return NOTHING
+        if not revoked.revision:
+            # It had ended before, perhaps by a call whose reply got lost: who asks again reads their revocation too.
+            return replace(revoked, revision=(await self._log.position()).revision)
         await self._announcer.announce(revoked)
         return revoked
 
-    async def _revoke(self, target: Target, reason: RevokeReason, asked: Asked) -> Revoked:
+    async def _revoke(self, target: Target, reason: RevokeReason, asked: Asked) -> Revoked | None:
+        """End what the target names. None: there is nothing by that name."""
         match target:
             case ByToken(token):
                 return await self._by_token(token, reason, asked)
@@ -100,22 +114,25 @@ class Revoke:
         order = self._order(reason, asked, user_id=caller.user_id)
         return await self._sessions.revoke_user(caller.user_id, order, keep_session_id=caller.session_id)
 
-    async def _by_token(self, token: str, reason: RevokeReason, asked: Asked) -> Revoked:
-        session = await self._session_of(token)
+    async def _by_token(self, token: str, reason: RevokeReason, asked: Asked) -> Revoked | None:
+        try:
+            session = await self._session_of(token)
+        except AccessTokenRevoked:
+            return NOTHING  # It has ended already.
         if session is None:
-            return NOTHING
+            return None
         caller = asked.caller
         if caller.is_known and caller.client_id != session.client_id and not caller.has(Permission.ADMIN):
             raise CallerNotPermitted
         return await self._end(session, reason, asked)
 
-    async def _by_session(self, session_id: str, reason: RevokeReason, asked: Asked) -> Revoked:
+    async def _by_session(self, session_id: str, reason: RevokeReason, asked: Asked) -> Revoked | None:
         caller = asked.caller
         if not caller.user_id and not caller.has(Permission.ADMIN):
             raise CallerNotPermitted if caller.is_known else CredentialsMissing
         session = await self._sessions.get(session_id)
         if session is None:
-            return NOTHING
+            return None
         _require_own(caller, session.user_id)
         return await self._end(session, reason, asked)
 
@@ -127,7 +144,7 @@ class Revoke:
 
     async def _session_of(self, token: str) -> Session | None:
         """Return the session of a token that is ours. Any generation of a refresh token names its session; an access
-        token only while it is good."""
+        token only while it is good. Raises AccessTokenRevoked."""
         try:
             match kind_of(token):
                 case Kind.SESSION:
@@ -137,6 +154,8 @@ class Revoke:
                 case Kind.CLIENT_KEY:
                     return None
             return await self._sessions.get(self._own_tokens.check(token).session_id)
+        except AccessTokenRevoked:
+            raise
         except (TokenNotOurs, Refusal):
             return None
 

@@ -22,6 +22,7 @@ from authsvc.core.contracts import (
 )
 from authsvc.core.errors import Overloaded, SessionNotActive
 from authsvc.core.last_seen import LastSeen
+from authsvc.core.late_uses import LateUses
 from authsvc.core.model import Session
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs
 from authsvc.core.view import View
@@ -59,6 +60,7 @@ class SessionValidator:
         store: SessionStore,
         view: View,
         last_seen: LastSeen,
+        late_uses: LateUses,
         clock: Clock,
         monotonic: Clock,
     ) -> None:
@@ -67,6 +69,7 @@ class SessionValidator:
         self._cache = cache
         self._view = view
         self._last_seen = last_seen
+        self._late_uses = late_uses
         self._clock = clock
         self._monotonic = monotonic
         self.lookups = Lookups()
@@ -87,6 +90,7 @@ class SessionValidator:
             # This process stood still: what was read may have been revoked since, and the view is just as old.
             live = await self._look_up(session_hash)
         if live is None:
+            self._late_uses.note(session_hash)
             raise SessionNotActive
         return live
 
@@ -98,6 +102,9 @@ class SessionValidator:
         live = await self._look_up_many(asked)
         if self._monotonic() - started > PAUSE:
             live = await self._look_up_many(asked)
+        for session_hash, found in live.items():
+            if found is None:
+                self._late_uses.note(session_hash)
         return [live.get(session_hash) if session_hash else None for session_hash in hashes]
 
     async def _look_up_many(self, asked: Sequence[bytes]) -> Mapping[bytes, LiveSession | None]:

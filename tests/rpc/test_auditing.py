@@ -184,6 +184,26 @@ async def test_where_the_caller_is(service: Service) -> None:
     assert not event.HasField("other_device")
 
 
+async def test_renewals_name_the_user(service_on_each: Service) -> None:
+    """A renewal is on record with the user whose session it is, and so is each time its reply is given again. (Guards:
+    `coalesce` in per_row_of, of_row.)"""
+    service = service_on_each
+    login = await service.login()
+    for _ in range(3):
+        await service.refresh(login.tokens.refresh_token)
+
+    found = (await audit(service, user_id=login.session.user_id, session_id=login.session.id)).events
+
+    assert [event.event for event in found] == [
+        "token.replayed",
+        "token.replayed",
+        "token.rotated",
+        "session.created",
+    ]
+    assert {event.user_id for event in found} == {login.session.user_id}
+    assert found[0].reason == "generation 0"
+
+
 async def test_a_device_is_checked(service: Service) -> None:
     """What a refresh says of a device is bounded, and a refusal burns no token."""
     token = (await service.login()).tokens.refresh_token

@@ -84,6 +84,7 @@ def validator_of(service: Service) -> SessionValidator:
         app.stores.sessions,
         app._view,
         app._last_seen,
+        app._late_uses,
         service.clock,
         monotonic_clock,
     )

@@ -63,24 +63,43 @@ async def test_other_client(service: Service) -> None:
 
 
 async def test_idempotent(service: Service) -> None:
-    """To revoke again, or what never was, is OK and changes nothing (RFC 7009)."""
+    """To revoke what never was is OK and changes nothing (RFC 7009)."""
     login = await service.login()
     await service.revoke(token=login.session_token)
 
     again = [
-        await service.revoke(token=token)
-        for token in (
-            login.session_token,
-            login.tokens.refresh_token,
-            "ats_unknown",
-            "x",
-            "a.b.c",
-            service.keys["web"],
-        )
+        await service.revoke(token=token) for token in ("ats_unknown", "x", "a.b.c", service.keys["web"])
     ]
 
     assert {(each.revision, each.revoked_count) for each in again} == {(0, 0)}
     assert (await service.app.stores.log.position()).revision == 1
+
+
+async def test_after_a_lost_reply(service_on_each: Service) -> None:
+    """To revoke again is OK, changes nothing, and tells a revision by which the session has ended, whatever names it: so
+    whoever lost the reply reads their own revocation, too. (Guard: `position` in Revoke.revoke.)"""
+    service = service_on_each
+    login = await service.login()
+    by_web, root = bearer(service.keys["web"]), service.by("root")
+    other = await service.login("bob")
+    first = await service.revoke(token=login.session_token)
+    later = await service.revoke(token=other.session_token)
+
+    again = [
+        await service.auth.Revoke(pb.RevokeRequest(**{name: value}), metadata=caller)
+        for name, value, caller in (
+            ("token", login.session_token, by_web),
+            ("token", login.tokens.refresh_token, by_web),
+            ("token", login.tokens.access_token, by_web),
+            ("session_id", login.session.id, root),
+            ("user_id", login.session.user_id, root),
+        )
+    ]
+
+    assert {(each.revision >= first.revision, each.revoked_count) for each in again} == {(True, 0)}
+    assert (await service.app.stores.log.position()).revision == later.revision
+    ended = service.validate(login.session_token, min_revision=again[0].revision)
+    assert await outcome(ended) == "SESSION_NOT_ACTIVE"
 
 
 async def test_used_refresh_token(service: Service) -> None:

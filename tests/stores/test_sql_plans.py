@@ -85,7 +85,7 @@ async def use_everything(stores: SqlStores) -> None:
     await stores.sessions.get_by_session_hash(hash_of(1))
     await stores.sessions.get_refresh(session.id)
     await stores.sessions.rotate(a_rotation(session), an_event())
-    await stores.sessions.replay(session.id, "web", refresh_hash_of(session, 0), 0, NOW, 3, NOW)
+    await stores.sessions.replay(session.id, "web", refresh_hash_of(session, 0), 0, NOW, 3, NOW, an_event())
     await stores.sessions.list_user(session.user_id, 10, (NOW + 1, session.id), NOW)
     await stores.sessions.touch({session.id: NOW + 1})
     await stores.sessions.revoke(session.id, an_order())

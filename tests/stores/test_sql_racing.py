@@ -72,7 +72,10 @@ async def test_replays_stop_at_the_limit(warm: SqlStores) -> None:
         presented = refresh_hash_of(session, 0)
 
         granted = await asyncio.gather(
-            *(warm.sessions.replay(session.id, "web", presented, 0, NOW, 3, NOW) for _ in range(RACERS))
+            *(
+                warm.sessions.replay(session.id, "web", presented, 0, NOW, 3, NOW, an_event())
+                for _ in range(RACERS)
+            )
         )
 
         assert sum(answer is not None for answer in granted) == 3

@@ -34,6 +34,7 @@ def replay_of(session_id: str, presented_hash: bytes, **changes: Any) -> dict[st
         "rotated_after": NOW - WINDOW,
         "limit": 3,
         "now": NOW,
+        "audit": an_event("replayed"),
     }
     return {**values, **changes}
 
@@ -162,6 +163,7 @@ async def test_replay(stores: SqlStores) -> None:
     answers = [await stores.sessions.replay(**replay) for _ in range(4)]
 
     assert answers == [(rotated, b"sealed 1")] * 3 + [None]
+    assert (await audited(stores)).count("replayed") == 3
 
 
 async def test_replay_count_begins_anew(stores: SqlStores) -> None:

@@ -60,7 +60,9 @@ async def test_one_is_enough(stores: SqlStores, wire: Wire, call: str) -> None:
     sessions = [a_session(user) for _ in range(2)]
     calls: dict[str, Callable[[int], Awaitable[object]]] = {
         "create": lambda n: stores.sessions.create(sessions[n], tokens_of(sessions[n]), NOW, an_event()),
-        "replay": lambda _: stores.sessions.replay(sessions[0].id, "web", hash_of(1), 0, NOW, 3, NOW),
+        "replay": lambda _: stores.sessions.replay(
+            sessions[0].id, "web", hash_of(1), 0, NOW, 3, NOW, an_event()
+        ),
         "get": lambda _: stores.sessions.get(sessions[0].id),
         "get_by_session_hash": lambda _: stores.sessions.get_by_session_hash(hash_of(1)),
         "position": lambda _: stores.log.position(),

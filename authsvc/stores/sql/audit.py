@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, delete, fun
 
 from authsvc.core.audit_contract import EventFilter
 from authsvc.core.model import AuditEvent
-from authsvc.stores.sql.audit_rows import INSERT_EVENT
+from authsvc.stores.sql.audit_rows import INSERT_EVENT, INSERT_EVENT_ONCE, prefixed_values
 from authsvc.stores.sql.compiled import Values
 from authsvc.stores.sql.database import Database, Transaction
 from authsvc.stores.sql.rows import EVENT_COLUMNS, audit_event, event_values
@@ -46,6 +46,10 @@ class AuditLog:
     async def record(self, event: AuditEvent) -> None:
         """Write one event."""
         await self._database.change(INSERT_EVENT, event_values(event))
+
+    async def record_once(self, event: AuditEvent, since_at: int) -> None:
+        """Write one event, unless there is one of its kind about its session after `since_at`."""
+        await self._database.change(INSERT_EVENT_ONCE, {**prefixed_values(event), "since_at": since_at})
 
     async def list(
         self, wanted: EventFilter, limit: int, before: tuple[int, int] | None
@@ -87,7 +91,7 @@ def _filters(wanted: EventFilter) -> Values:
         "event": wanted.event or None,
         "start_at": wanted.start_at,
         "end_at": wanted.end_at,
-        "rare": True if wanted.event not in ("", _ROTATED) else None,
+        "rare": True if wanted.rare or wanted.event not in ("", _ROTATED) else None,
     }
     return {name: value for name, value in given.items() if value is not None}
 

@@ -52,7 +52,8 @@ class Database(ABC):
     ) -> Rows:
         """Run one statement that changes something, and return its rows once it is committed.
 
-        With an event: if there are any rows, the event is committed together with the change.
+        With an event: if there are any rows, the event is committed together with the change. An event that names no
+        user is about the user that the row names (a column `user_id`).
         """
 
     @abstractmethod

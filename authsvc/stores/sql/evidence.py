@@ -9,7 +9,23 @@ from authsvc.stores.sql.schema import audit_events, revocations
 
 _event = audit_events.c
 # What may happen to a session, or its user, at the very same time.
-_OTHER_EVENTS = ("login.failed", "login.throttled", "token.rotated", "session.created")
+_OTHER_EVENTS = (
+    "login.failed",
+    "login.throttled",
+    "token.rotated",
+    "token.replayed",
+    "session.created",
+    "session.stepped_up",
+    "session.used_after_end",
+    "second_factor.enrolled",
+    "second_factor.confirmed",
+    "second_factor.disabled",
+    "second_factor.failed",
+    "second_factor.throttled",
+    "second_factor.reset",
+    "recovery_code.used",
+    "recovery_codes.replaced",
+)
 # Of the session alone, or of all of its user's; written by the same hand at the same time.
 _EVENT = (
     select(_event.event, _event.happened_at, _event.actor, _event.reason)
@@ -33,7 +49,7 @@ _ENTRY = select(revocations.c.revision).where(
 
 
 class Evidence:
-    """core.contracts.Evidence."""
+    """core.audit_contract.Evidence."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

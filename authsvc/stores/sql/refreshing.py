@@ -103,6 +103,7 @@ async def replay(
     rotated_after: int,
     limit: int,
     now: int,
+    audit: AuditEvent,
 ) -> tuple[Session, bytes] | None:
     """Count one replay, or return None if the row does not allow it."""
     if not is_id(session_id):
@@ -116,5 +117,5 @@ async def replay(
         "replay_limit": limit,
         "now": now,
     }
-    rows = await database.change(_REPLAY, values)
+    rows = await database.change(_REPLAY, values, audit)
     return (session(rows[0]), rows[0][_WIDTH]) if rows else None

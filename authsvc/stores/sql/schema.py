@@ -251,3 +251,10 @@ Index(
     postgresql_where=_is_rare,
     sqlite_where=_is_rare,
 )
+Index(
+    "audit_events_by_user_rare",
+    audit_events.c.user_id,
+    audit_events.c.happened_at,
+    postgresql_where=_is_rare,
+    sqlite_where=_is_rare,
+)

@@ -140,10 +140,19 @@ class SessionStore:
         rotated_after: int,
         limit: int,
         now: int,
+        audit: AuditEvent,
     ) -> tuple[Session, bytes] | None:
         """Count one replay and return the session and the sealed successor, or None."""
         return await refreshing.replay(
-            self._database, session_id, client_id, presented_hash, generation, rotated_after, limit, now
+            self._database,
+            session_id,
+            client_id,
+            presented_hash,
+            generation,
+            rotated_after,
+            limit,
+            now,
+            audit,
         )
 
     async def revoke(self, session_id: str, order: RevokeOrder) -> Revoked:

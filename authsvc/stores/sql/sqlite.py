@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from authsvc.core.clock import SECOND
 from authsvc.core.model import AuditEvent
-from authsvc.stores.sql.audit_rows import INSERT_EVENT
+from authsvc.stores.sql.audit_rows import INSERT_EVENT, of_row
 from authsvc.stores.sql.compiled import NO_VALUES, Compiler, Values, compiler
 from authsvc.stores.sql.database import Database, Rows, Transaction
 from authsvc.stores.sql.limits import Limits
@@ -122,7 +122,7 @@ class SqliteDatabase(Database):
         async with self.write() as transaction:
             rows = await transaction.run(statement, values)
             if rows and event is not None:
-                await transaction.run(INSERT_EVENT, event_values(event))
+                await transaction.run(INSERT_EVENT, event_values(of_row(event, statement, rows[0])))
         return rows
 
     @asynccontextmanager

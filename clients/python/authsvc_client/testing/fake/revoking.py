@@ -28,12 +28,12 @@ def revoke(deployment: Deployment, request: pb.RevokeRequest, caller: Caller) ->
     require(request.reason in resources.RevokeReason.values(), "reason")
     require(caller.is_admin or request.reason not in _RESERVED, "reason")
     sessions = _named(deployment, request, caller)
+    if sessions is None:
+        return pb.RevokeResponse()
     live = [session for session in sessions if session.revoked_at is None]
-    before = deployment.log.revision
     for session in live:
         end(deployment, [session], request.reason or _implied(caller, session))
-    revision = deployment.log.revision
-    return pb.RevokeResponse(revision=revision if revision > before else 0, revoked_count=len(live))
+    return pb.RevokeResponse(revision=deployment.log.revision, revoked_count=len(live))
 
 
 def end(
@@ -54,7 +54,8 @@ def of_user(deployment: Deployment, user_id: str) -> Sequence[Session]:
     return [s for s in found if s.revoked_at is None and s.last_deadline + GRACE_MS > now]
 
 
-def _named(deployment: Deployment, request: pb.RevokeRequest, caller: Caller) -> Sequence[Session]:
+def _named(deployment: Deployment, request: pb.RevokeRequest, caller: Caller) -> Sequence[Session] | None:
+    """The sessions that the request names; None if there is nothing by that name."""
     match request.WhichOneof("target"):
         case "token" if request.token:
             return _by_token(deployment, request.token, caller)
@@ -70,35 +71,35 @@ def _named(deployment: Deployment, request: pb.RevokeRequest, caller: Caller) ->
     raise invalid(request.WhichOneof("target") or "target")
 
 
-def _by_token(deployment: Deployment, token: str, caller: Caller) -> Sequence[Session]:
-    session = _session_of(deployment, token)
+def _by_token(deployment: Deployment, token: str, caller: Caller) -> Sequence[Session] | None:
+    try:
+        session = _session_of(deployment, token)
+    except Refused as refused:
+        return () if refused.reason == "ACCESS_TOKEN_REVOKED" else None
     if session is None:
-        return ()
+        return None
     if caller.is_known and caller.client_id != session.client_id and not caller.is_admin:
         raise Refused("CALLER_NOT_PERMITTED")
     return [session]
 
 
-def _by_session(deployment: Deployment, session_id: str, caller: Caller) -> Sequence[Session]:
+def _by_session(deployment: Deployment, session_id: str, caller: Caller) -> Sequence[Session] | None:
     if not caller.user_id and not caller.is_admin:
         raise _unfit(caller)
     session = deployment.sessions.get(session_id)
     if session is None:
-        return ()
+        return None
     _require_own(caller, session.user.id)
     return [session]
 
 
 def _session_of(deployment: Deployment, token: str) -> Session | None:
-    """Any generation of a refresh token names its session, an access token only while it is good."""
+    """Any generation of a refresh token names its session, an access token only while it is good. Raises Refused."""
     if found := deployment.by_refresh_token(token):
         return found[0]
     if session := deployment.by_session_token(token):
         return session
-    try:
-        return deployment.sessions.get(deployment.check_access_token(token).session_id)
-    except Refused:
-        return None
+    return deployment.sessions.get(deployment.check_access_token(token).session_id)
 
 
 def _implied(caller: Caller, session: Session) -> "resources.RevokeReason.ValueType":
