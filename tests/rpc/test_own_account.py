@@ -171,6 +171,14 @@ async def test_nothing_of_others(service: Service) -> None:
     assert "root" not in str(of_bob)
 
 
+async def test_renewals_are_left_out(service_on_each: Service) -> None:
+    """What a user is shown is not buried under every renewal of their tokens. (Guard: `rare` in ListSecurityEvents.)"""
+    login = await service_on_each.login()
+    await service_on_each.refresh(login.tokens.refresh_token)
+
+    assert await named(service_on_each, login.session_token) == ["session.created", "user.created"]
+
+
 async def test_events_in_pages(service: Service) -> None:
     """Pages follow one another without a gap, and another user's page token shows nothing but one's own."""
     alice, bob = await service.login(), await service.login("bob")

@@ -11,7 +11,14 @@ from authsvc.core.model import Revocation, Subject
 from authsvc.stores.sql import SqlStores, address, revocations
 from authsvc.stores.sql.compiled import NO_VALUES, Compiled, Values, insert_whole
 from authsvc.stores.sql.rows import event_values, session_values, user_values
-from authsvc.stores.sql.schema import audit_events, metadata, sessions, users
+from authsvc.stores.sql.schema import (
+    audit_events,
+    metadata,
+    recovery_codes,
+    second_factors,
+    sessions,
+    users,
+)
 from tests.parts.records import (
     NOW,
     a_rotation,
@@ -28,7 +35,7 @@ from tests.parts.records import (
 ENOUGH = 2_000  # rows for PostgreSQL to prefer an index where there is one
 READ_WHOLE = ("Seq Scan on ", "SCAN ")
 # One row, a few that everybody wants all of, and results of other parts of the statement.
-SMALL = ("log_state", "deployment", "changed", "anon_1")
+SMALL = ("log_state", "deployment", "changed", "anon_1", "CONSTANT ROW")
 
 Spoken = list[tuple[str, list[Any]]]
 
@@ -45,6 +52,20 @@ def spoken(monkeypatch: pytest.MonkeyPatch) -> Spoken:
 
     monkeypatch.setattr(Compiled, "arguments", listen)
     return heard
+
+
+def a_factor(user_id: str) -> dict[str, Any]:
+    """A second factor as it is stored."""
+    return {
+        "user_id": user_id,
+        "sealed_secret": b"sealed",
+        "confirmed_at": NOW,
+        "last_step": 0,
+        "pending_secret": None,
+        "pending_at": None,
+        "failures": 0,
+        "blocked_until": 0,
+    }
 
 
 async def fill(stores: SqlStores) -> None:
@@ -68,6 +89,10 @@ async def fill(stores: SqlStores) -> None:
         )
         await revocations.append(transaction, entries)
         await transaction.run_many(insert_whole(audit_events), [event_values(event) for event in events])
+        await transaction.run_many(insert_whole(second_factors), [a_factor(user.id) for user in many])
+        await transaction.run_many(
+            insert_whole(recovery_codes), [{"user_id": user.id, "code_hash": hash_of(5)} for user in many]
+        )
         await transaction.run(text("ANALYZE"))
 
 
@@ -95,10 +120,14 @@ async def use_everything(stores: SqlStores) -> None:
     await stores.users.list(10, "m")
     await stores.users.rehash(session.user_id, "x", "y")
     await stores.users.set_password(session.user_id, "x", an_order())
+    await stores.sessions.step_up(session.id, ("pwd",), hash_of(2), NOW, an_event())
+    await stores.audit.record_once(an_event(session_id=session.id), NOW)
+    await use_second_factor(stores, session.user_id)
     await stores.log.list_since(ENOUGH - 10, 10)
     for wanted in (
         EventFilter(),
         EventFilter(user_id=session.user_id),
+        EventFilter(user_id=session.user_id, rare=True),
         EventFilter(session_id=session.id),
         EventFilter(event="token.reused"),
         EventFilter(event="token.rotated", start_at=NOW, end_at=NOW + 9),
@@ -112,6 +141,21 @@ async def use_everything(stores: SqlStores) -> None:
     await stores.housekeeping.settle_sessions([session.id], [session.id], NOW)
     await stores.housekeeping.forget_entries(NOW, 10)
     await stores.housekeeping.count_entries(NOW, 10)
+
+
+async def use_second_factor(stores: SqlStores, user_id: str) -> None:
+    """Call whatever looks for a second factor, or a recovery code."""
+    factors = stores.second_factors
+    await factors.enrol(user_id, b"sealed", NOW, an_event())
+    await factors.confirm(user_id, b"sealed", 1, [hash_of(3)], NOW, an_event())
+    await factors.get(user_id)
+    await factors.count_recovery_codes(user_id)
+    await factors.charge(user_id, NOW)
+    await factors.accept_step(user_id, b"sealed", 2)
+    await factors.use_recovery_code(user_id, hash_of(3), an_event())
+    await factors.replace_recovery_codes(user_id, b"sealed", [hash_of(4)], an_event())
+    await factors.reseal(user_id, b"sealed", b"resealed")
+    await factors.delete(user_id, an_event())
 
 
 async def read_whole(url: str, spoken: Spoken, *settings: str) -> list[str]:
