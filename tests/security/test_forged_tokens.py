@@ -1,8 +1,9 @@
 """Hostile JWTs through the front door: a real server, a real channel, every place that takes a token.
 
 The list is that of `tests/client/test_strict_hostile.py`; here the server holds the key that the forger signs with, so
-that whatever is refused is refused for the attack alone. The guards are in `authsvc_client/strict`, each seen to go red
-there; `core/own_tokens.py:OwnTokens.check` is what leads to them.
+that whatever is refused is refused for the attack alone. The guards are in `authsvc_client/strict`: `jws.py` for
+headers, `compact.py` and `strictjson.py` for the text, `profile.py` for claims. Two have another layer behind them:
+where `jwk` is let through, the key in it verifies nothing; and no long `kid` is in the dictionary.
 """
 
 import asyncio
