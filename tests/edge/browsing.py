@@ -101,9 +101,29 @@ async def asked(page: Page, method: str, path: str, body: object = None) -> tupl
     return int(said[0]), said[1]
 
 
+@dataclass(frozen=True)
+class Front:
+    """An instance with its pages, and Envoy before it at `origin`; `edge_key` is Envoy's client key."""
+
+    service: Service
+    origin: str
+    port: int
+    certificate: tuple[Path, Path]
+    edge_key: str
+
+
 @asynccontextmanager
 async def run_site(services: Sequence[ServiceRoute] = (), **changed: Any) -> AsyncIterator[Site]:
     """Run the site on free ports. `changed` settings."""
+    async with run_front(services, **changed) as front, chromium() as browser:
+        yield Site(front.service, front.origin, browser, front.certificate)
+
+
+@asynccontextmanager
+async def run_front(
+    services: Sequence[ServiceRoute] = (), *, tls: bool = True, **changed: Any
+) -> AsyncIterator[Front]:
+    """Run an instance and Envoy on free ports. `changed` settings."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         database = f"sqlite:///{directory / 'authsvc.db'}"
@@ -117,11 +137,12 @@ async def run_site(services: Sequence[ServiceRoute] = (), **changed: Any) -> Asy
         service = await stack.enter_async_context(run_service(database, valkey.url, **given))
         certificate = write_certificate(directory)
         key_file = directory / "edge.key"
-        key_file.write_text(await _edge_key(service))
+        key = await edge_key(service)
+        key_file.write_text(key)
         local = "127.0.0.1"
         edge = Edge(
             listen=Endpoint(local, port),
-            certificate=certificate,
+            certificate=certificate if tls else None,
             server=Endpoint(local, service.app.port, http2=True),
             pages=Endpoint(local, service.app.http.port),
             key_file=key_file,
@@ -129,11 +150,11 @@ async def run_site(services: Sequence[ServiceRoute] = (), **changed: Any) -> Asy
             services=tuple(services),
         )
         await stack.enter_async_context(run_envoy(edge, directory))
-        browser = await stack.enter_async_context(chromium())
-        yield Site(service, origin, browser, certificate)
+        yield Front(service, origin, port, certificate, key)
 
 
-async def _edge_key(service: Service) -> str:
+async def edge_key(service: Service) -> str:
+    """Register the edge as a client; return its key."""
     request = admin.CreateClientRequest(
         client_id="edge", permissions=[PERMISSION_LOGIN, PERMISSION_INTROSPECT], audiences=AUDIENCES
     )

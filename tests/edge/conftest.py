@@ -1,10 +1,11 @@
-"""The site of the browser tests: one for each file of them, with the people in it gone after each test."""
+"""The site of the browser tests, with the people in it gone after each, and the edge alone: one for each file."""
 
 from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
 from tests.edge.browsing import Site, run_site
+from tests.edge.standing import StandingEdge, standing_edge
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -19,3 +20,10 @@ async def site(whole_site: Site) -> AsyncIterator[Site]:
     """The site, with nobody there."""
     yield whole_site
     await whole_site.go_home()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def edge() -> AsyncIterator[StandingEdge]:
+    """An instance, Envoy, and services behind."""
+    async with standing_edge() as standing:
+        yield standing

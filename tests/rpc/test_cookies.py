@@ -275,7 +275,7 @@ async def test_other_pages_change_nothing(service: Service, said: Metadata) -> N
     browser = Browser()
     await log_in(service, browser)
     web, all_of_it = service.by("web"), browser.sends()
-    calls = [
+    calls: list[Any] = [
         log_in(service, Browser(), metadata=said),
         service.auth.Refresh(pb.RefreshRequest(), metadata=(*web, *said, *all_of_it)),
         service.auth.Revoke(pb.RevokeRequest(), metadata=(*said, *all_of_it)),
@@ -334,7 +334,7 @@ async def test_edges_browsers_get_no_token(service: Service) -> None:
 async def test_edges_browsers_without_cookies(service: Service) -> None:
     """Who brings no cookie through the edge is not logged in; the edge's key speaks for nobody. Logging out is fine."""
     metadata = (*service.by("web"), *EDGE, *HERE)
-    calls = {
+    calls: dict[str, Any] = {
         "Refresh": service.auth.Refresh(pb.RefreshRequest(), metadata=metadata),
         "ListSessions": service.auth.ListSessions(pb.ListSessionsRequest(), metadata=metadata),
         "StepUp": service.auth.StepUp(pb.StepUpRequest(password="x"), metadata=metadata),
