@@ -1,9 +1,11 @@
 """The client store, on each database."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
+from authsvc.core.errors import CertificateNameTaken
 from authsvc.core.model import Permission
 from authsvc.stores.sql import SqlStores
 from tests.parts.records import NOW, a_client, a_client_key, an_event
@@ -110,7 +112,7 @@ async def test_revoke_twice(stores: SqlStores) -> None:
     assert await registry(stores) == before
 
 
-@pytest.mark.parametrize("change", ["create", "add_key", "revoke"])
+@pytest.mark.parametrize("change", ["create", "update", "add_key", "revoke"])
 async def test_registry_counts(stores: SqlStores, change: str) -> None:
     """Every change of clients or keys moves the log's registry, in the same transaction as its event."""
     client = a_client(id="a-client")
@@ -121,6 +123,8 @@ async def test_registry_counts(stores: SqlStores, change: str) -> None:
     match change:
         case "create":
             await stores.clients.create(client, None, an_event("change"))
+        case "update":
+            await stores.clients.update(client, replace(client, scopes=()), an_event("change"))
         case "add_key":
             await stores.clients.add_key(a_client_key(client.id), NOW, an_event("change"))
         case "revoke":
@@ -128,3 +132,74 @@ async def test_registry_counts(stores: SqlStores, change: str) -> None:
 
     assert await registry(stores) == before + 1
     assert (await audited(stores))[-1] == "change"
+
+
+async def test_update(stores: SqlStores) -> None:
+    """A registration is replaced if it still is what it was thought to be, and then moves the log's registry."""
+    client = a_client(certificate_names=("a.example", "spiffe://shop/a"))
+    await stores.clients.create(client, None, an_event())
+    after = replace(client, audiences=(), scopes=(), certificate_names=("b.example",), updated_at=NOW + 1)
+    before = await registry(stores)
+
+    changed = await stores.clients.update(client, after, an_event("change"))
+    again = await stores.clients.update(client, replace(client, display_name="x"), an_event("again"))
+
+    assert (changed, again) == (True, False)
+    assert await stores.clients.get(client.id) == after
+    assert await registry(stores) == before + 1
+    assert (await audited(stores))[-1] == "change"
+
+
+async def test_update_of_one_that_is_no_more(stores: SqlStores) -> None:
+    """A revoked client, or none, is not changed."""
+    client = a_client()
+    await stores.clients.create(client, None, an_event())
+    revoked = await stores.clients.revoke(client.id, NOW, an_event())
+    assert revoked is not None
+
+    changed = [
+        await stores.clients.update(before, replace(before, display_name="x"), an_event())
+        for before in (revoked, client, a_client())
+    ]
+
+    assert changed == [False] * 3
+    assert await stores.clients.get(client.id) == revoked
+
+
+async def test_a_certificate_name_is_of_one_active_client(stores: SqlStores) -> None:
+    """Of clients that are given the same name at the same time, one gets it; when that is revoked, it is free again."""
+    others = [a_client() for _ in range(4)]
+    for other in others:
+        await stores.clients.create(other, None, an_event())
+    fresh = [a_client(certificate_names=("a.example",)) for _ in range(4)]
+    changes = [
+        *(stores.clients.create(client, None, an_event()) for client in fresh),
+        *(
+            stores.clients.update(other, replace(other, certificate_names=("a.example",)), an_event())
+            for other in others
+        ),
+    ]
+
+    results = await asyncio.gather(*changes, return_exceptions=True)
+
+    clients, _ = await stores.clients.list_all()
+    (winner,) = [client for client in clients if client.certificate_names]
+    assert sorted(map(str, (result is True for result in results))) == ["False"] * 7 + ["True"]
+    assert all(isinstance(result, CertificateNameTaken) for result in results if result is not True)
+    revoked = await stores.clients.revoke(winner.id, NOW, an_event())
+    assert revoked is not None
+    assert revoked.certificate_names == ("a.example",)
+    assert await stores.clients.create(a_client(certificate_names=("a.example",)), None, an_event())
+
+
+async def test_a_taken_name_leaves_nothing(stores: SqlStores) -> None:
+    """A client that is refused for a name leaves nothing: no client, no key, no other name, no event."""
+    await stores.clients.create(a_client(certificate_names=("a.example",)), None, an_event("first"))
+    refused = a_client(certificate_names=("b.example", "a.example"))
+
+    with pytest.raises(CertificateNameTaken):
+        await stores.clients.create(refused, a_client_key(refused.id), an_event("second"))
+
+    assert await stores.clients.get(refused.id) is None
+    assert await audited(stores) == ["first"]
+    assert await stores.clients.create(a_client(certificate_names=("b.example",)), None, an_event())

@@ -4,9 +4,20 @@ from dataclasses import replace
 
 import pytest
 
+from authsvc.core.contracts import NewTokens
 from authsvc.core.model import RevokeReason
 from authsvc.stores.sql import SqlStores
-from tests.parts.records import NOW, UNKNOWN_ID, a_user, add_session, add_user, an_event, an_order
+from tests.parts.records import (
+    NOW,
+    UNKNOWN_ID,
+    a_session,
+    a_user,
+    add_session,
+    add_user,
+    an_event,
+    an_order,
+    hash_of,
+)
 from tests.parts.sql import audited
 
 
@@ -133,6 +144,48 @@ async def test_set_password_without_sessions(stores: SqlStores) -> None:
     assert revoked is not None
     assert (revoked.revision, revoked.entries) == (0, ())
     assert await audited(stores) == ["something.happened", "password.changed"]
+
+
+async def test_more_scopes(stores: SqlStores) -> None:
+    """More scopes, or the same in another order, end nothing."""
+    session = await add_session(stores)
+
+    answer = await stores.users.set_scopes(session.user_id, ("write", "new", "read"), an_order())
+
+    assert answer is not None
+    user, revoked = answer
+    assert (user.scopes, revoked.entries) == (("write", "new", "read"), ())
+    assert user.password_changed_at == NOW
+    assert await stores.users.get(session.user_id) == user
+    assert await stores.sessions.get(session.id) == session
+
+
+async def test_fewer_scopes_end_sessions(stores: SqlStores) -> None:
+    """If a scope is taken away, every session of the user ends, with one event; nobody is None."""
+    user = await add_user(stores)
+    own = [await add_session(stores, user) for _ in range(2)]
+    order = an_order(RevokeReason.ADMIN, audit=an_event("user.scopes_changed"))
+
+    answer = await stores.users.set_scopes(user.id, ("read", "new"), order)
+
+    assert answer is not None
+    assert {entry.subject_id for entry in answer[1].entries} == {session.id for session in own}
+    assert (await audited(stores)).count("user.scopes_changed") == 1
+    assert await stores.users.set_scopes(UNKNOWN_ID, (), order) is None
+
+
+async def test_a_login_under_way_gets_no_scope_that_was_taken(stores: SqlStores) -> None:
+    """A login that has read the scopes of before begins no session once one of them has been taken away. (Guard:
+    `set_scopes` moves `password_changed_at`.)"""
+    user = await add_user(stores)
+    await stores.users.set_scopes(user.id, (), an_order())
+    session = a_session(user)
+    tokens = NewTokens(hash_of("session"), hash_of("refresh"))
+
+    begun = await stores.sessions.create(session, tokens, user.password_changed_at, an_event())
+
+    assert not begun
+    assert await stores.sessions.get(session.id) is None
 
 
 async def test_disable(stores: SqlStores) -> None:

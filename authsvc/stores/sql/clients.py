@@ -165,7 +165,8 @@ class ClientStore:
 
 
 async def _take_names(transaction: Transaction, client: Client) -> None:
-    rows = [{"name": name, "client_id": client.id} for name in client.certificate_names]
+    # In one order everywhere: so two of these wait for each other but never in a circle.
+    rows = [{"name": name, "client_id": client.id} for name in sorted(client.certificate_names)]
     await transaction.run_many(_INSERT_NAME, rows)
 
 
