@@ -63,12 +63,13 @@ _TOO_LARGE = "The access token would be too large; ask for fewer audiences or sc
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A gRPC status with its details, ready to send."""
+    """A gRPC status with its details, ready to send. `retry_s`: when it is worth trying again, None where it is not."""
 
     code: grpc.StatusCode
     reason: str
     message: str
     details: bytes
+    retry_s: int | None = None
 
 
 class Statuses:
@@ -94,7 +95,10 @@ class Statuses:
         status = status_pb2.Status(code=code.value[0], message=message)
         for detail in (error_details_pb2.ErrorInfo(reason=reason, domain=self._domain), *extra):
             status.details.add().Pack(detail)
-        return Status(code, reason, message, status.SerializeToString())
+        retry_s = next(
+            (_whole(each) for each in extra if isinstance(each, error_details_pb2.RetryInfo)), None
+        )
+        return Status(code, reason, message, status.SerializeToString(), retry_s)
 
 
 def _message(error: Exception) -> str:
@@ -126,6 +130,11 @@ def _bad_request(violations: Iterable[tuple[str, str]]) -> Message:
     found = [violation(field=field, description=description) for field, description in violations]
     bad: Message = error_details_pb2.BadRequest(field_violations=found)
     return bad
+
+
+def _whole(info: error_details_pb2.RetryInfo) -> int:
+    """Whole seconds, at least one, as HTTP has them (RFC 9110 §10.2.3)."""
+    return max(1, int(info.retry_delay.seconds) + bool(info.retry_delay.nanos))
 
 
 def _retry_info(retry_ms: int) -> Message:

@@ -1,5 +1,6 @@
 """Owns what a status looks like over HTTP: its code, its body and its headers, alike wherever one is told that way."""
 
+import json
 from collections.abc import Mapping
 from functools import lru_cache
 
@@ -38,4 +39,4 @@ def json_body(status: Status) -> str:
 @lru_cache(maxsize=256)
 def _json(details: bytes) -> str:
     status = status_pb2.Status.FromString(details)
-    return json_format.MessageToJson(status, indent=None, ensure_ascii=False)
+    return json.dumps(json_format.MessageToDict(status), separators=(",", ":"), ensure_ascii=False)

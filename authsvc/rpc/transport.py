@@ -144,8 +144,10 @@ def _call(context: Context) -> Call:
 async def _abort(context: Context, refused: Refused, call: Call) -> None:
     """End the call. No initial metadata have been sent, so a proxy turns these into headers."""
     status = refused.status
-    details: tuple[str, str | bytes] = (DETAILS_KEY, status.details)
-    await context.abort(status.code, status.message, (details, *_set_cookies(call)))
+    sent: list[tuple[str, str | bytes]] = [(DETAILS_KEY, status.details), *_set_cookies(call)]
+    if status.retry_s is not None and call.is_browsers:
+        sent.append(("retry-after", str(status.retry_s)))
+    await context.abort(status.code, status.message, tuple(sent))
 
 
 def _set_cookies(call: Call) -> tuple[tuple[str, str | bytes], ...]:
