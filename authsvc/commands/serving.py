@@ -24,6 +24,7 @@ from authsvc.core.sealing import CannotUnseal
 from authsvc.core.signing_keys import SigningKeyUnusable
 from authsvc.outside import monotonic_clock
 from authsvc.settings import Settings
+from authsvc.settings.certificate_files import CertificatesUnusable
 
 _RETRY_S = 0.5
 _SAY_AGAIN_MS = 10 * SECOND
@@ -41,6 +42,7 @@ async def serve_alone(settings: Settings) -> None:
             _log.info(
                 "serving",
                 address=address_of(app),
+                mtls_address=_mtls_address(app),
                 issuer=settings.issuer,
                 metrics=metrics,
                 version=__version__,
@@ -76,8 +78,17 @@ async def serving(
 
 def address_of(app: App) -> str:
     """Where an instance listens."""
-    listen = app.settings.listen
-    return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{app.port}"
+    return _with_port(app.settings.listen, app.port)
+
+
+def _mtls_address(app: App) -> str | None:
+    """Where it listens for clients with certificates alone; None: nowhere."""
+    port = app.ports.mtls
+    return None if port is None else _with_port(app.settings.mtls_listen, port)
+
+
+def _with_port(listen: str, port: int) -> str:
+    return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, _Result]) -> _Result | None:
@@ -114,7 +125,7 @@ async def _start_now(settings: Settings, shares_port: bool) -> App:
         await app.start()
     except BaseException as error:
         await app.stop()
-        if isinstance(error, AddressTaken | SigningKeyUnusable):
+        if isinstance(error, AddressTaken | SigningKeyUnusable | CertificatesUnusable):
             raise CommandFailed(str(error), REFUSED) from None
         if isinstance(error, CannotUnseal):
             raise CommandFailed(_SECRETS_LOST, REFUSED) from None
