@@ -6,12 +6,12 @@ The attempt is charged before the password is checked, so that guesses made at t
 user, wrong password and disabled account take the same path, with the same work and the same audit write.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from authsvc.core.audit_contract import AuditLog
 from authsvc.core.clock import Clock
 from authsvc.core.contracts import LoginThrottle, UserStore
-from authsvc.core.errors import InvalidCredentials, TooManyAttempts
+from authsvc.core.errors import InvalidCredentials, Overloaded, TooManyAttempts
 from authsvc.core.model import AuditEvent, Device, UserSecret
 from authsvc.core.operation import Asked
 from authsvc.core.passwords import PasswordHashing
@@ -63,9 +63,14 @@ class PasswordCheck:
             await self._refused("login.throttled", attempt, asked)
             raise TooManyAttempts(wait_ms)
         secret = await self._users.get_secret(key)
-        matches = await self._passwords.verify(
-            secret.password_hash if secret else None, attempt.password, asked.wait_ms
-        )
+        try:
+            matches = await self._passwords.verify(
+                secret.password_hash if secret else None, attempt.password, asked.wait_ms
+            )
+        except Overloaded:
+            # Nothing was tried, so it counts against nobody: else a crowd would lock itself out.
+            await self._throttle.succeed([replace(key, forgotten_on_success=False) for key in charged])
+            raise
         if secret is None or not matches or secret.user.disabled_at is not None:
             await self._refused("login.failed", attempt, asked, secret)
             raise InvalidCredentials
