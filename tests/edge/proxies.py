@@ -129,7 +129,7 @@ def _write_caddy(
     text = (_DEPLOY / "caddy" / "Caddyfile").read_text()
     text = text.replace(site, f"{site}\n\ttls {front.certificate[0]} {front.certificate[1]}")
     (directory / "Caddyfile").write_text(_CADDY + text)
-    (directory / "key").write_text(front.edge_key)
+    (directory / "key").write_text(f"{front.edge_key}\n")
     environment = {
         "AUTHSVC_SITE": f"https://localhost:{port}",
         "AUTHSVC_HTTP": f"127.0.0.1:{front.service.app.http.port}",
