@@ -73,7 +73,7 @@ class Proxied:
 
     async def get(self, path: str = "/orders/7", **headers: str) -> httpx.Response:
         """GET a path with these headers."""
-        return await self.asks("GET", path, **headers)
+        return await self.asks("GET", path, b"", **headers)
 
     async def asks(self, method: str, path: str, content: bytes = b"", **headers: str) -> httpx.Response:
         """Ask for a path with these headers."""
