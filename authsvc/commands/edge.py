@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,7 @@ from authsvc.commands.connection import read
 from authsvc.commands.failure import REFUSED, CommandFailed
 from authsvc.config import read_edge_settings
 from authsvc.edge.bootstrap import bootstrap
+from authsvc.edge.descriptors import descriptor_set
 from authsvc.edge.yaml import written
 
 commands = typer.Typer(add_completion=False, rich_markup_mode="markdown")
@@ -25,17 +27,34 @@ def edge(
     show: Annotated[
         bool, typer.Option("--print", help="Print Envoy's configuration and end, without starting it.")
     ] = False,
+    descriptors: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="Write the contract that JSON needs there, and refer to it, instead of printing it.",
+        ),
+    ] = None,
 ) -> None:
     """Run Envoy before the server, until SIGTERM: JSON and cookies for browsers, JWTs for the services behind.
 
     With the settings in the AUTHSVC_EDGE_… variables; see docs/edge.md. Envoy comes from PATH, or from the extra `edge`
     of this package.
     """
-    configuration = written(bootstrap(read(read_edge_settings).edge))
+    asked = replace(read(read_edge_settings).edge, descriptors=descriptors)
+    if descriptors is not None:
+        _write(descriptors)
+    configuration = written(bootstrap(asked))
     if show:
         sys.stdout.write(configuration)
         return
     raise typer.Exit(_run(_find(), configuration))
+
+
+def _write(descriptors: Path) -> None:
+    try:
+        descriptors.write_bytes(descriptor_set())
+    except OSError as error:
+        raise CommandFailed(f"cannot write {descriptors}: {error.strerror}", REFUSED) from None
 
 
 def _find() -> str:

@@ -42,7 +42,12 @@ class ServiceRoute:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """One edge. `certificate` is the chain and its key; None: in the clear, on this machine only."""
+    """One edge.
+
+    `certificate` is the chain and its key; None: in the clear, on this machine only. `trusted_hops`: proxies before it,
+    each of which appends to `x-forwarded-for` whom it was called by. `descriptors`: the file that holds the contract's;
+    None: they are written into the configuration.
+    """
 
     listen: Endpoint
     certificate: tuple[Path, Path] | None
@@ -51,6 +56,8 @@ class Edge:
     key_file: Path
     origins: tuple[str, ...]
     services: tuple[ServiceRoute, ...]
+    trusted_hops: int = 0
+    descriptors: Path | None = None
 
 
 def read_endpoint(text: str, http2: bool = False, ca_file: Path | None = None) -> Endpoint:

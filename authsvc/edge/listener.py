@@ -37,10 +37,11 @@ def _manager(edge: Edge) -> dict[str, Any]:
         "server_header_transformation": "PASS_THROUGH",
         **_LIMITS,
         **_PATHS,
+        "xff_num_trusted_hops": edge.trusted_hops,
         "early_header_mutation_extensions": [_strip()],
         "access_log": [_access_log()],
         "local_reply_config": replies.local_replies(),
-        "http_filters": _filters(),
+        "http_filters": _filters(edge),
         "route_config": _route_config(edge),
     }
 
@@ -85,7 +86,7 @@ def _strip() -> dict[str, Any]:
     }
 
 
-def _filters() -> list[dict[str, Any]]:
+def _filters(edge: Edge) -> list[dict[str, Any]]:
     return [
         _filter(routes.CORS, "cors.v3.Cors"),
         _filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb"),
@@ -96,7 +97,7 @@ def _filters() -> list[dict[str, Any]]:
             "disabled": True,
         },
         {
-            **_filter(routes.JSON, "grpc_json_transcoder.v3.GrpcJsonTranscoder", _transcoder()),
+            **_filter(routes.JSON, "grpc_json_transcoder.v3.GrpcJsonTranscoder", _transcoder(edge)),
             "disabled": True,
         },
         _filter("envoy.filters.http.router", "router.v3.Router", {"suppress_envoy_headers": True}),
@@ -119,10 +120,14 @@ def _ask() -> dict[str, Any]:
     }
 
 
-def _transcoder() -> dict[str, Any]:
+def _transcoder(edge: Edge) -> dict[str, Any]:
     """JSON in and out, as google.api.http in the contract says."""
+    if edge.descriptors is None:
+        contract = {"proto_descriptor_bin": base64.b64encode(descriptor_set()).decode()}
+    else:
+        contract = {"proto_descriptor": str(edge.descriptors)}
     return {
-        "proto_descriptor_bin": base64.b64encode(descriptor_set()).decode(),
+        **contract,
         "services": ["authsvc.v1.AuthService"],
         "match_incoming_request_route": True,
         "convert_grpc_status": True,

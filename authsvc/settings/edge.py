@@ -22,6 +22,8 @@ class EdgeSettings(AdminSettings, WebSettings):
     edge_tls_key_file: ReadableFile | None = Field(default=None, validate_default=True)
     edge_key_file: ReadableFile
     """Holds the edge's client key; Envoy reads it, and nobody else."""
+    edge_trusted_hops: int = Field(default=0, ge=0, le=8)
+    """How many proxies of yours are before the edge."""
     edge_http_address: str = ""
     """Where the server answers HTTP; empty: no pages."""
     edge_routes: str = Field(default="", validate_default=True)
@@ -73,4 +75,5 @@ class EdgeSettings(AdminSettings, WebSettings):
             key_file=self.edge_key_file,
             origins=self.origins(self.issuer),
             services=tuple(read_service(route, authorities) for route in self.edge_routes.split()),
+            trusted_hops=self.edge_trusted_hops,
         )
