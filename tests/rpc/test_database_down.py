@@ -88,6 +88,14 @@ def needing_sql(fragile: Fragile) -> dict[str, Any]:
             pb.ChangePasswordRequest(current_password=PASSWORD, new_password="another long pass phrase"),
             metadata=user,
         ),
+        "StepUp": auth.StepUp(pb.StepUpRequest(token=login.session_token, password=PASSWORD), metadata=web),
+        "GetSecondFactor": auth.GetSecondFactor(pb.GetSecondFactorRequest(), metadata=user),
+        "EnrollTotp": auth.EnrollTotp(pb.EnrollTotpRequest(password=PASSWORD), metadata=user),
+        "ConfirmTotp": auth.ConfirmTotp(pb.ConfirmTotpRequest(one_time_code="123456"), metadata=user),
+        "DisableTotp": auth.DisableTotp(pb.DisableTotpRequest(one_time_code="123456"), metadata=user),
+        "RegenerateRecoveryCodes": auth.RegenerateRecoveryCodes(
+            pb.RegenerateRecoveryCodesRequest(one_time_code="123456"), metadata=user
+        ),
         "unknown caller": auth.ListSessions(pb.ListSessionsRequest(), metadata=bearer(unknown)),
         "CreateUser": service.admin.CreateUser(
             admin.CreateUserRequest(username="bob", password=PASSWORD), metadata=root
@@ -99,6 +107,9 @@ def needing_sql(fragile: Fragile) -> dict[str, Any]:
         ),
         "DisableUser": service.admin.DisableUser(admin.DisableUserRequest(user_id=user_id), metadata=root),
         "EnableUser": service.admin.EnableUser(admin.EnableUserRequest(user_id=user_id), metadata=root),
+        "ResetSecondFactor": service.admin.ResetSecondFactor(
+            admin.ResetSecondFactorRequest(user_id=user_id), metadata=root
+        ),
         "CreateClient": service.admin.CreateClient(
             admin.CreateClientRequest(client_id="shop", permissions=[PERMISSION_INTROSPECT]), metadata=root
         ),
