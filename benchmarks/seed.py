@@ -7,12 +7,15 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import argon2
+
 from authsvc.core.cached_sessions import CachedForm
 from authsvc.core.clock import DAY, HOUR, MINUTE
 from authsvc.core.contracts import NewTokens
 from authsvc.core.ids import new_id
 from authsvc.core.model import AuditEvent, Client, ClientKey, Device, Permission, Session, User
-from authsvc.core.passwords import PasswordHashing
+from authsvc.core.sealing import Vault
+from authsvc.core.stored_hashes import VAULT_PURPOSE, StoredHashes
 from authsvc.core.tokens import Minted, TokenMint
 from authsvc.core.usernames import username_key
 from authsvc.outside import wall_clock
@@ -50,8 +53,12 @@ async def seed(settings: Settings) -> Seeded:
     await upgrade_to_head(database_url)
     stores, mint = open_stores(database_url), TokenMint(settings.secrets, os.urandom)
     keys = {permission.value: await _add_client(stores, mint, permission) for permission in Permission}
-    password_hash = await _hash()
-    users = [await _add_user(stores, f"user-{number}@example.com", password_hash) for number in range(USERS)]
+    hashes = StoredHashes(Vault(settings.secrets, VAULT_PURPOSE, os.urandom))
+    password_hash = argon2.PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1).hash(PASSWORD)
+    users = [
+        await _add_user(stores, f"user-{number}@example.com", password_hash, hashes)
+        for number in range(USERS)
+    ]
     made = [new_session(users[number % USERS]) for number in range(SESSIONS)]
     tokens = [(mint.session_token(), mint.refresh_token(session.id, 0)) for session in made]
     await _add_sessions(stores, made, tokens)
@@ -73,20 +80,15 @@ async def _add_client(stores: SqlStores, mint: TokenMint, permission: Permission
     return key.text
 
 
-async def _hash() -> str:
-    """One hash for every user: checking it costs the same, and making hundreds would take seconds."""
-    passwords = PasswordHashing(1)
-    try:
-        return await passwords.hash(PASSWORD, MINUTE)
-    finally:
-        passwords.close()
-
-
-async def _add_user(stores: SqlStores, username: str, password_hash: str) -> User:
+async def _add_user(stores: SqlStores, username: str, password_hash: str, hashes: StoredHashes) -> User:
+    """One hash serves every user, sealed for each: making hundreds would take seconds."""
     now = wall_clock()
     user = User(new_id(now, os.urandom), username, SCOPES, now, None, now)
     assert await stores.users.create(
-        user, username_key(username), password_hash, AuditEvent("user.created", now)
+        user,
+        username_key(username),
+        hashes.seal(password_hash, user.id),
+        AuditEvent("user.created", now),
     )
     return user
 

@@ -20,8 +20,9 @@ from authsvc.app.http_listening import HttpPort, inside_of
 from authsvc.app.instance_metrics import InstanceMetrics
 from authsvc.app.listening import Ports, open_ports
 from authsvc.app.rules import Parts, join_rules
-from authsvc.background import end_tasks
 from authsvc.app.soundness import StoreWatch
+from authsvc.background import end_tasks
+from authsvc.core import stored_hashes
 from authsvc.core.announce import Announcer
 from authsvc.core.audit_retention import AuditRetention
 from authsvc.core.callers import Caller, ClientRegistry
@@ -34,11 +35,13 @@ from authsvc.core.ids import new_id
 from authsvc.core.key_lifecycle import GivenKeys, ManagedKeys, SigningKeys
 from authsvc.core.last_seen import LastSeen
 from authsvc.core.late_uses import LateUses
+from authsvc.core.login_counters import ForgottenFailures
 from authsvc.core.model import LogPosition
 from authsvc.core.origins import Origins
-from authsvc.core.passwords import PasswordHashing
+from authsvc.core.passwords import HashCost, PasswordHashing
 from authsvc.core.sealing import CannotUnseal, Vault
 from authsvc.core.signing_keys import NO_KEYS, VAULT_PURPOSE, Keys, SigningKeyUnusable, ring_from_pem
+from authsvc.core.stored_hashes import StoredHashes
 from authsvc.core.tail import Tail
 from authsvc.core.view import View
 from authsvc.http.inside import Inside
@@ -103,7 +106,7 @@ class App:
         self._shield = interceptors.Shield()
         self._statuses = Statuses(urlsplit(settings.issuer).hostname or "")
         self._background: set[asyncio.Task[None]] = set()
-        self._passwords = PasswordHashing(settings.password_slots)
+        self._passwords = self._open_passwords()
         self._server: grpc.aio.Server | None = None
         self._view = View()
         self._feed = Feed()
@@ -183,6 +186,12 @@ class App:
             return None
         return Certificates(files, self.settings.tls_client_ca_file, clock, self.metrics)
 
+    def _open_passwords(self) -> PasswordHashing:
+        settings = self.settings
+        vault = Vault(settings.secrets, stored_hashes.VAULT_PURPOSE, self._outside.random_bytes)
+        cost = HashCost(settings.password_memory_kib, settings.password_passes)
+        return PasswordHashing(StoredHashes(vault), settings.password_slots, cost=cost)
+
     def _open_signing_keys(self) -> SigningKeys:
         settings, clock = self.settings, self._outside.clock
         if settings.signing_key is not None:
@@ -207,6 +216,7 @@ class App:
             EndedSessions(store, self.cache.sessions, settings.session_retention, clock),
             ExpiredEntries(store, clock),
             AuditRetention(stores.audit, settings.audit_retention, clock),
+            ForgottenFailures(stores.logins, clock),
         )
         return Housekeeping(new_id(clock(), outside.random_bytes), store, chores, clock)
 
@@ -257,6 +267,7 @@ class App:
             interceptors.Shed(self.settings.calls_at_once, self._calls),
             interceptors.Deadline(),
             interceptors.Authenticate(services.callers, anonymous),
+            interceptors.Whereabouts(self.settings.hops),
             interceptors.Browsers(services.callers, Origins(self.settings.origins(self.settings.issuer))),
             interceptors.Reach(services.tail),
             self._shield,

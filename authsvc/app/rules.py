@@ -17,6 +17,7 @@ from authsvc.core.feed import Feed
 from authsvc.core.gate import Gate
 from authsvc.core.introspect import Introspect
 from authsvc.core.key_lifecycle import SigningKeys
+from authsvc.core.known_devices import KnownDevices
 from authsvc.core.last_seen import LastSeen
 from authsvc.core.late_uses import LateUses
 from authsvc.core.list_audit_events import ListAuditEvents
@@ -83,6 +84,9 @@ class _Rules:
         self._access = AccessTokens(settings.issuer, settings.access_ttl, parts.keys, outside.random_bytes)
         self._own_tokens = OwnTokens(settings.issuer, parts.keys, parts.view, outside.clock)
         self._own_password = self._open_own_password()
+        self._devices = KnownDevices(
+            settings.secrets, settings.known_device, outside.clock, outside.random_bytes
+        )
         self._codes = OneTimeCodes(
             parts.stores.second_factors,
             parts.stores.audit,
@@ -122,7 +126,7 @@ class _Rules:
             callers=Callers(
                 self._mint, parts.registry, self._validator, self._own_tokens, parts.settings.issuer
             ),
-            cookies=CookieDelivery(parts.settings.lifetimes, clock),
+            cookies=CookieDelivery(parts.settings.lifetimes, parts.settings.known_device, clock),
             gate=self._gate(),
             explain=self._explain(),
             audit_events=ListAuditEvents(parts.stores.audit),
@@ -142,8 +146,10 @@ class _Rules:
         parts, throttle = self._parts, self._parts.cache.throttle
         return PasswordCheck(
             users=parts.stores.users,
+            logins=parts.stores.logins,
             audit=parts.stores.audit,
             throttle=FallbackThrottle(throttle) if throttle else LocalThrottle(),
+            devices=self._devices,
             passwords=parts.passwords,
             clock=parts.outside.clock,
         )
@@ -162,6 +168,7 @@ class _Rules:
         parts = self._parts
         return Login(
             check=self._password_check(),
+            devices=self._devices,
             users=parts.stores.users,
             factors=parts.stores.second_factors,
             codes=self._codes,

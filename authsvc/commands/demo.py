@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from authsvc.core.model import AuditEvent, Client, ClientKey, Permission, User
 from authsvc.core.passwords import PasswordHashing
+from authsvc.core.sealing import Vault
+from authsvc.core.stored_hashes import VAULT_PURPOSE, StoredHashes
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs
 from authsvc.core.usernames import username_key
 from authsvc.outside import Outside
@@ -45,7 +47,7 @@ async def prepare(stores: SqlStores, settings: Settings, outside: Outside, known
     for client_id, permissions in _CLIENTS.items():
         old = {"admin": known.admin_key, "web": known.client_key}.get(client_id) if known else None
         keys[client_id] = await _client(stores, mint, outside, client_id, permissions, old)
-    password = await _user(stores, outside, known.password if known else None)
+    password = await _user(stores, settings, outside, known.password if known else None)
     return Demo(USERNAME, password, keys["admin"], keys["web"])
 
 
@@ -80,22 +82,30 @@ async def _client(
     return fresh.text
 
 
-async def _user(stores: SqlStores, outside: Outside, known: str | None) -> str:
+async def _user(stores: SqlStores, settings: Settings, outside: Outside, known: str | None) -> str:
     """Make sure of the user; return the password."""
     key, now = username_key(USERNAME), outside.clock()
     found = await stores.users.get_secret(key)
     if found is not None and known is not None:
         return known
     password = known or "-".join(secrets.token_hex(3) for _ in range(4))
-    hashing = PasswordHashing(slots=1)
-    password_hash = await hashing.hash(password, _HASH_WAIT_MS)
-    hashing.close()
+    user_id = found.user.id if found else _USER_ID
+    password_hash = await _password_hash(password, user_id, settings, outside)
     if found is not None:
-        await stores.users.rehash(found.user.id, found.password_hash, password_hash)
+        await stores.users.rehash(user_id, found.password_hash, password_hash)
         return password
-    user = User(_USER_ID, USERNAME, SCOPES, now, None, now)
+    user = User(user_id, USERNAME, SCOPES, now, None, now)
     await stores.users.create(user, key, password_hash, _event("user.created", now, user_id=user.id))
     return password
+
+
+async def _password_hash(password: str, user_id: str, settings: Settings, outside: Outside) -> str:
+    vault = Vault(settings.secrets, VAULT_PURPOSE, outside.random_bytes)
+    hashing = PasswordHashing(StoredHashes(vault), slots=1)
+    try:
+        return await hashing.hash(password, user_id, _HASH_WAIT_MS)
+    finally:
+        hashing.close()
 
 
 def _hash(mint: TokenMint, key: str) -> bytes | None:

@@ -17,6 +17,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, as the contract 
 PasswordStdin = Annotated[
     bool, typer.Option("--password-stdin", help="Read the password from the first line of standard input.")
 ]
+HashStdin = Annotated[
+    bool,
+    typer.Option(
+        "--password-hash-stdin",
+        help="Read, instead of a password, its argon2id hash from the first line of standard input.",
+    ),
+]
 Scopes = Annotated[list[str] | None, typer.Option("--scope", metavar="SCOPE", help="May be repeated.")]
 Audiences = Annotated[
     list[str] | None,

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 # In the audit log. No client can have this id: it holds a space.
 _ACTOR = "offline command"
-_KINDS = {"signing_keys": "Signing keys", "second_factors": "Secrets of second factors"}
+_KINDS = {
+    "signing_keys": "Signing keys",
+    "second_factors": "Secrets of second factors",
+    "passwords": "Password hashes",
+}
 
 commands = typer.Typer(
     help="Move to another deployment secret.",
@@ -73,10 +77,15 @@ def reencrypt(json: Json = False) -> None:
 
 async def _reencrypt(settings: OfflineSettings) -> "tuple[Reencrypted, ...]":
     from authsvc.commands.schema import check_schema
-    from authsvc.core import one_time_codes
-    from authsvc.core.reencryption import reencrypt_second_factors, reencrypt_signing_keys
+    from authsvc.core import one_time_codes, stored_hashes
+    from authsvc.core.reencryption import (
+        reencrypt_password_hashes,
+        reencrypt_second_factors,
+        reencrypt_signing_keys,
+    )
     from authsvc.core.sealing import Vault
     from authsvc.core.signing_keys import VAULT_PURPOSE
+    from authsvc.core.stored_hashes import StoredHashes
     from authsvc.outside import wall_clock
     from authsvc.stores.sql import open_stores
 
@@ -90,6 +99,8 @@ async def _reencrypt(settings: OfflineSettings) -> "tuple[Reencrypted, ...]":
         factors = await reencrypt_second_factors(
             stores.second_factors, stores.audit, of_factors, wall_clock, _ACTOR
         )
+        hashes = StoredHashes(Vault(settings.secrets, stored_hashes.VAULT_PURPOSE, os.urandom))
+        passwords = await reencrypt_password_hashes(stores.users, stores.audit, hashes, wall_clock, _ACTOR)
     finally:
         await stores.close()
-    return keys, factors
+    return keys, factors, passwords

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from authsvc.commands.connection import Server, open_server
-from authsvc.commands.options import Dev, Json, PasswordStdin, Scopes, User
+from authsvc.commands.options import Dev, HashStdin, Json, PasswordStdin, Scopes, User
 from authsvc.commands.output import moment, plain, print_json, print_line, print_table, say
-from authsvc.commands.password import new_password
+from authsvc.commands.password import new_secret
 from authsvc.core.ids import is_id
 from authsvc.v1 import admin_service_pb2 as pb
 from authsvc.v1 import resources_pb2 as resources
@@ -27,13 +27,18 @@ def create(
     username: Annotated[str, typer.Argument(metavar="USERNAME", help="Name to log in with.")],
     scope: Scopes = None,
     password_stdin: PasswordStdin = False,
+    password_hash_stdin: HashStdin = False,
     dev: Dev = None,
     json: Json = False,
 ) -> None:
     """Add a user. The password is asked for twice, or read from standard input."""
     with open_server(dev) as server:
+        given = new_secret(password_stdin, password_hash_stdin)
         request = pb.CreateUserRequest(
-            username=username, password=new_password(password_stdin), scopes=scope or ()
+            username=username,
+            password=given.password,
+            password_hash=given.password_hash,
+            scopes=scope or (),
         )
         response = server.call(server.admin.CreateUser, request)
     if json:
@@ -90,12 +95,19 @@ def enable(user: User, dev: Dev = None, json: Json = False) -> None:
 
 @commands.command()
 def set_password(
-    user: User, password_stdin: PasswordStdin = False, dev: Dev = None, json: Json = False
+    user: User,
+    password_stdin: PasswordStdin = False,
+    password_hash_stdin: HashStdin = False,
+    dev: Dev = None,
+    json: Json = False,
 ) -> None:
     """Replace a user's password and end all their sessions."""
     with open_server(dev) as server:
         found = user_id(server, user)
-        request = pb.SetPasswordRequest(user_id=found, password=new_password(password_stdin))
+        given = new_secret(password_stdin, password_hash_stdin)
+        request = pb.SetPasswordRequest(
+            user_id=found, password=given.password, password_hash=given.password_hash
+        )
         response = server.call(server.admin.SetPassword, request)
     if json:
         print_json(plain(response))

@@ -49,7 +49,7 @@ class ChangePassword:
         self._rules.check(new, secret.user.username)
         if normalised(new) == normalised(current):
             raise PasswordTooWeak("this is the password as it is")
-        new_hash = await self._passwords.hash(new, asked.wait_ms)
+        new_hash = await self._passwords.hash(new, user_id, asked.wait_ms)
         revoked = await self._users.set_password(
             user_id,
             new_hash,

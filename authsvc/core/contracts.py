@@ -318,27 +318,3 @@ class Hints(Protocol):
 
     def listen(self) -> AsyncIterator[None]:
         """Yield whenever somebody says so. Reconnects by itself; ends only when closed."""
-
-
-@dataclass(frozen=True, slots=True)
-class ThrottleKey:
-    """One counter a login attempt is charged to: at `limit` failures within `window_ms` the back-off begins.
-
-    A success forgets the counter whole, or takes back only its own attempt.
-    """
-
-    name: str
-    limit: int
-    window_ms: int
-    forgotten_on_success: bool = False
-
-
-class LoginThrottle(Protocol):
-    """Counts login attempts. Charged before the password is checked, so that concurrent guesses cannot slip by."""
-
-    async def hit(self, keys: Sequence[ThrottleKey], now: int) -> int:
-        """Charge one attempt to every key, in one round trip. 0: go on. Else milliseconds to wait; then nothing is
-        charged. From the limit on each further failure doubles the wait, from 1 s up to the window."""
-
-    async def succeed(self, keys: Sequence[ThrottleKey]) -> None:
-        """Settle an attempt that succeeded, in one round trip: forget the counters or take the attempt back."""

@@ -18,6 +18,7 @@ from authsvc.core.errors import (
     SecondFactorNotEnrolled,
 )
 from authsvc.core.ids import new_id
+from authsvc.core.known_devices import KnownDevices
 from authsvc.core.login_challenge import LIFETIME, HalfDone, LoginChallenges, Wanted
 from authsvc.core.model import (
     MULTIPLE_FACTORS,
@@ -51,6 +52,7 @@ class SecondStep:
     challenge_token: str = field(repr=False)
     one_time_code: str = field(repr=False)
     device: Device
+    device_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Login:
         self,
         *,
         check: PasswordCheck,
+        devices: KnownDevices,
         users: UserStore,
         factors: SecondFactorStore,
         codes: OneTimeCodes,
@@ -79,6 +82,7 @@ class Login:
         random_bytes: RandomBytes,
     ) -> None:
         self._check = check
+        self._devices = devices
         self._users = users
         self._factors = factors
         self._codes = codes
@@ -103,7 +107,8 @@ class Login:
         logged_in = await self._new_sessions.begin(session, user.password_changed_at)
         if logged_in is None:
             raise InvalidCredentials  # Disabled, or the password changed, while it was being checked.
-        return replace(logged_in, cookies=attempt.wanted.cookies)
+        device_token = self._devices.make(user, attempt.typed.device_token)
+        return replace(logged_in, cookies=attempt.wanted.cookies, device_token=device_token)
 
     async def answer(self, step: SecondStep, asked: Asked) -> LoggedIn:
         """Return the session that the first step asked for, once.
@@ -131,7 +136,8 @@ class Login:
         logged_in = await self._new_sessions.begin(session, half_done.password_changed_at)
         if logged_in is None:
             raise ChallengeNotActive
-        return replace(logged_in, cookies=half_done.wanted.cookies)
+        device_token = self._devices.make(user, step.device_token)
+        return replace(logged_in, cookies=half_done.wanted.cookies, device_token=device_token)
 
     def _client(self, asked: Asked) -> Client:
         client = self._clients.get(asked.caller.client_id)

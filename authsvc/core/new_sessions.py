@@ -19,13 +19,15 @@ from authsvc.core.tokens import Minted, TokenMint
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """A new session and the tokens that were asked for. `cookies`: the first step wanted them as such."""
+    """A new session and the tokens that were asked for. `cookies`: the first step wanted them as such. `device_token`:
+    see core.known_devices."""
 
     session: Session
     session_token: str = field(repr=False)
     refresh_token: str = field(repr=False)
     access: AccessToken | None
     cookies: bool = False
+    device_token: str = field(default="", repr=False)
 
 
 class NewSessions:

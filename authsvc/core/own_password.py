@@ -5,8 +5,9 @@ Guesses are counted, apart from logins: whoever guesses at the front door cannot
 
 from authsvc.core.audit_contract import AuditLog
 from authsvc.core.clock import MINUTE, Clock
-from authsvc.core.contracts import LoginThrottle, ThrottleKey, UserStore
+from authsvc.core.contracts import UserStore
 from authsvc.core.errors import InvalidCredentials, TooManyAttempts
+from authsvc.core.login_contract import LoginThrottle, ThrottleKey
 from authsvc.core.model import AuditEvent, UserSecret
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.usernames import username_key
@@ -45,7 +46,7 @@ class OwnPassword:
         user = await self._users.get(user_id)
         secret = await self._users.get_secret(username_key(user.username)) if user else None
         known = secret.password_hash if secret else None
-        matches = await self._passwords.verify(known, password, wait_ms)
+        matches = await self._passwords.verify(known, user_id, password, wait_ms)
         if secret is None or not matches or secret.user.disabled_at is not None:
             await self._audit.record(failed)
             raise InvalidCredentials

@@ -1,47 +1,17 @@
-"""Owns which counters a login attempt is charged to, and counting alone. Leaves counting together to the stores.
+"""Owns counting login attempts in one process, and going on with that while nobody else can be asked.
 
-Keys are by the name typed, whether or not such a user exists, so that being slowed down tells nothing; names are
-hashed, so that a dump of the counters names nobody.
+Leaves which counters there are to core.login_counters, counting together to the stores.
 """
 
-import hashlib
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
-from authsvc.core.clock import MINUTE, SECOND
-from authsvc.core.contracts import LoginThrottle, StoreUnavailable, ThrottleKey
+from authsvc.core.clock import SECOND
+from authsvc.core.contracts import StoreUnavailable
+from authsvc.core.login_contract import LoginThrottle, ThrottleKey
 
-_WINDOW = 5 * MINUTE
-_ACCOUNT_LIMIT = 10
-_NETWORK_LIMIT = 10
-_GLOBAL_LIMIT = 1000
 _LOCAL_KEYS = 100_000
-
-
-def throttle_keys(username_key: str, ip_address: str) -> tuple[ThrottleKey, ...]:
-    """Return the counters of an attempt: the account's, the network's if it is known, and everybody's."""
-    account = ThrottleKey(
-        f"account:{_digest(username_key)}", _ACCOUNT_LIMIT, _WINDOW, forgotten_on_success=True
-    )
-    everybody = ThrottleKey("global", _GLOBAL_LIMIT, _WINDOW)
-    network = network_of(ip_address)
-    if network is None:
-        return account, everybody
-    return account, ThrottleKey(f"network:{network}", _NETWORK_LIMIT, _WINDOW), everybody
-
-
-def network_of(ip_address: str) -> str | None:
-    """The network that shares a fate: an IPv4 address or an IPv6 /64; None if the address is none."""
-    try:
-        address = ipaddress.ip_address(ip_address)
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
-        return str(ipaddress.ip_network((address, 64), strict=False).network_address)
-    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 class _Counter(NamedTuple):
@@ -57,7 +27,7 @@ class LocalThrottle:
         self._counters: OrderedDict[str, _Counter] = OrderedDict()
 
     async def hit(self, keys: Sequence[ThrottleKey], now: int) -> int:
-        """Charge one attempt; see contracts.LoginThrottle."""
+        """Charge one attempt; see login_contract.LoginThrottle."""
         wait = max(self._current(key, now).blocked_until for key in keys) - now
         if wait > 0:
             return wait
@@ -68,14 +38,17 @@ class LocalThrottle:
             self._counters.popitem(last=False)
         return 0
 
-    async def succeed(self, keys: Sequence[ThrottleKey]) -> None:
-        """Settle an attempt that succeeded; see contracts.LoginThrottle."""
+    async def succeed(self, keys: Sequence[ThrottleKey]) -> int:
+        """Settle an attempt that succeeded; see login_contract.LoginThrottle."""
+        forgotten = [self._counters.pop(key.name, None) for key in keys if key.forgotten_on_success]
+        mistakes = max((counter.attempts for counter in forgotten if counter), default=1)
         for key in keys:
-            counter = self._counters.pop(key.name, None)
-            if counter is not None and not key.forgotten_on_success:
-                count = max(0, counter.attempts - 1)
+            counter = self._counters.get(key.name)
+            if counter is not None:
+                count = max(0, counter.attempts - (mistakes if key.mistakes_are_forgiven else 1))
                 blocked_until = counter.blocked_until if count >= key.limit else 0
                 self._counters[key.name] = _Counter(count, counter.started_at, blocked_until)
+        return mistakes
 
     def _charged(self, key: ThrottleKey, now: int) -> _Counter:
         counter = self._current(key, now)
@@ -97,23 +70,21 @@ class FallbackThrottle:
         self._local = LocalThrottle()
 
     async def hit(self, keys: Sequence[ThrottleKey], now: int) -> int:
-        """Charge one attempt; see contracts.LoginThrottle."""
+        """Charge one attempt; see login_contract.LoginThrottle."""
         try:
             return await self._shared.hit(keys, now)
         except StoreUnavailable:
             return await self._local.hit(keys, now)
 
-    async def succeed(self, keys: Sequence[ThrottleKey]) -> None:
+    async def succeed(self, keys: Sequence[ThrottleKey]) -> int:
         """Settle an attempt that succeeded, here and if possible everywhere."""
-        await self._local.succeed(keys)
-        with suppress(StoreUnavailable):
-            await self._shared.succeed(keys)
+        here = await self._local.succeed(keys)
+        try:
+            return await self._shared.succeed(keys)
+        except StoreUnavailable:
+            return here
 
 
 def back_off(count: int, key: ThrottleKey) -> int:
-    """How long to wait after `count` failures, at or past the limit: 1 s, doubling, up to the window."""
-    return min(SECOND << min(count - key.limit, 20), key.window_ms)
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    """How long to wait after `count` failures, at or past the limit: 1 s, doubling, up to the longest wait."""
+    return min(SECOND << min(count - key.limit, 20), key.longest_ms)

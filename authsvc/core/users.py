@@ -24,11 +24,12 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """A user to add."""
+    """A user to add, with a password, or the hash of one that comes from elsewhere."""
 
     username: str
     password: str = field(repr=False)
     scopes: Sequence[str]
+    password_hash: str = field(default="", repr=False)
 
 
 class Users:
@@ -55,10 +56,9 @@ class Users:
         """Add a user. Raises InvalidRequest, PasswordTooWeak, UsernameTaken, Overloaded, StoreUnavailable."""
         username = checked_username(new.username)
         scopes = checked_names(new.scopes, "scopes")
-        self._rules.check(new.password, username)
-        password_hash = await self._passwords.hash(new.password, asked.wait_ms)
         now = self._clock()
         user = User(new_id(now, self._random_bytes), username, scopes, now, None, now)
+        password_hash = await self._to_store(user, new.password, new.password_hash, asked)
         if not await self._store.create(
             user, username_key(username), password_hash, self._event("user.created", user.id, asked)
         ):
@@ -80,14 +80,15 @@ class Users:
         more = len(found) > limit
         return [user for _, user in found[:limit]], page_token(found[limit - 1][0]) if more else ""
 
-    async def set_password(self, user_id: str, password: str, asked: Asked) -> Revoked:
-        """Replace the password and end every session.
+    async def set_password(
+        self, user_id: str, password: str, asked: Asked, password_hash: str = ""
+    ) -> Revoked:
+        """Replace the password, or take over the hash of one, and end every session.
 
-        Raises PasswordTooWeak, NotFound, Overloaded, StoreUnavailable.
+        Raises InvalidRequest, PasswordTooWeak, NotFound, Overloaded, StoreUnavailable.
         """
         user = _found(await self._store.get(user_id))
-        self._rules.check(password, user.username)
-        password_hash = await self._passwords.hash(password, asked.wait_ms)
+        password_hash = await self._to_store(user, password, password_hash, asked)
         order = self._order("user.password_changed", RevokeReason.PASSWORD_CHANGED, user_id, asked)
         revoked = _found(await self._store.set_password(user_id, password_hash, order))
         await self._announcer.announce(revoked)
@@ -112,6 +113,15 @@ class Users:
     async def enable(self, user_id: str, asked: Asked) -> User:
         """Allow logins again. Raises NotFound, StoreUnavailable."""
         return _found(await self._store.enable(user_id, self._event("user.enabled", user_id, asked)))
+
+    async def _to_store(self, user: User, password: str, password_hash: str, asked: Asked) -> str:
+        """Return the hash to store. Nothing can be said of a password of which only the hash is known."""
+        if password_hash:
+            if password:
+                raise InvalidRequest(("password_hash", "must not come with a password"))
+            return self._passwords.take_over(password_hash, user.id)
+        self._rules.check(password, user.username)
+        return await self._passwords.hash(password, user.id, asked.wait_ms)
 
     def _order(self, event: str, reason: RevokeReason, user_id: str, asked: Asked) -> RevokeOrder:
         audit = self._event(event, user_id, asked)

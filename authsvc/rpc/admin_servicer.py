@@ -20,7 +20,7 @@ class AdminServicer:
 
     async def CreateUser(self, request: pb.CreateUserRequest, call: Call) -> pb.CreateUserResponse:
         requests.check_create_user(request)
-        new = NewUser(request.username, request.password, request.scopes)
+        new = NewUser(request.username, request.password, request.scopes, request.password_hash)
         return pb.CreateUserResponse(user=convert.user_message(await self._users.create(new, call.asked)))
 
     async def GetUser(self, request: pb.GetUserRequest, call: Call) -> pb.GetUserResponse:
@@ -35,7 +35,7 @@ class AdminServicer:
 
     async def SetPassword(self, request: pb.SetPasswordRequest, call: Call) -> pb.SetPasswordResponse:
         user_id = requests.named("user_id", request.user_id)
-        revoked = await self._users.set_password(user_id, request.password, call.asked)
+        revoked = await self._users.set_password(user_id, request.password, call.asked, request.password_hash)
         return pb.SetPasswordResponse(revision=revoked.revision, revoked_count=len(revoked.entries))
 
     async def DisableUser(self, request: pb.DisableUserRequest, call: Call) -> pb.DisableUserResponse:

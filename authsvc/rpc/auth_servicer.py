@@ -27,13 +27,8 @@ class AuthServicer(SecondFactorMethods):
         if request.challenge_token:
             return await self._answer(request, call)
         requests.check_login(request)
-        device = requests.device(request, call.ip_address, call.caller.is_client)
-        typed = PasswordAttempt(
-            username=request.username,
-            password=request.password,
-            device=device,
-            reported_address=request.device.ip_address,
-        )
+        device, known = requests.device(request, call.ip_address), cookie_delivery.device_token(request, call)
+        typed = PasswordAttempt(request.username, request.password, device, call.network_address, known)
         attempt = LoginAttempt(typed, requests.wanted(request, device))
         done = await self._services.login.login(attempt, call.asked)
         if isinstance(done, Challenged):
@@ -45,7 +40,7 @@ class AuthServicer(SecondFactorMethods):
         requests.check_refresh(request, token)
         asked = call.asked
         if request.HasField("device"):
-            where = requests.device(request, call.ip_address, call.caller.is_client)
+            where = requests.device(request, call.ip_address)
             asked = replace(asked, device=where)
         with cookie_delivery.cleared_if_dead(call):
             refreshed = await self._services.refresh.refresh(token, request.audiences, request.scopes, asked)

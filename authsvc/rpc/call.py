@@ -14,6 +14,7 @@ from authsvc.core.cookies import NO_COOKIES, Cookies, CookiesAmbiguous, read_coo
 from authsvc.core.errors import InvalidRequest
 from authsvc.core.model import Device
 from authsvc.core.operation import Asked
+from authsvc.core.trusted_hops import Whereabouts
 
 Metadata = Sequence[tuple[str, str | bytes]]
 # What the edge puts on calls of browsers: tokens come and go as cookies, and in no other way. It takes the same from
@@ -43,9 +44,9 @@ class Call:
         "caller",
         "may_go_on",
         "metadata",
-        "reported_address",
         "set_cookies",
         "wait_ms",
+        "where",
     )
 
     def __init__(
@@ -64,7 +65,7 @@ class Call:
         self.caller: Caller = NOBODY
         self.may_go_on: Callable[[], bool] = _yes
         self.set_cookies: Sequence[str] = ()
-        self.reported_address = ""
+        self.where: Whereabouts | None = None
         self._cookies: Cookies | None = None
 
     def get(self, key: str) -> list[str]:
@@ -102,9 +103,17 @@ class Call:
 
     @property
     def ip_address(self) -> str:
-        """The address of the peer, or of the browser that it speaks for, in text form; empty for a Unix socket."""
-        if self.reported_address:
-            return self.reported_address
+        """Where the user is, as far as anybody has looked; else the address of the peer."""
+        return self.peer_address if self.where is None else self.where.ip_address
+
+    @property
+    def network_address(self) -> str:
+        """The address that stands for the user's network; empty if it is not known, or that of many."""
+        return self.where.ip_address if self.where is not None and self.where.is_users else ""
+
+    @property
+    def peer_address(self) -> str:
+        """The address of the peer in text form; empty for a Unix socket."""
         kind, _, rest = unquote(self.peer).partition(":")
         if kind not in ("ipv4", "ipv6"):
             return ""
@@ -116,7 +125,7 @@ class Call:
         if self.peer.startswith("unix:"):
             return True
         try:
-            return ipaddress.ip_address(self.ip_address).is_loopback
+            return ipaddress.ip_address(self.peer_address).is_loopback
         except ValueError:
             return False
 
@@ -127,6 +136,6 @@ class Call:
 
     @property
     def device(self) -> Device:
-        """The peer itself as a device."""
+        """Where the user is, and what the peer says that it is."""
         agent = (self.get("user-agent") or [""])[0]
         return Device(self.ip_address, agent[:512])

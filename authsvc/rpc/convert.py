@@ -121,6 +121,7 @@ def login_response(logged_in: LoggedIn, caller: Caller) -> pb.LoginResponse:
         session=session_message(session, caller),
         session_token=logged_in.session_token,
         tokens=token_pair(session, logged_in.refresh_token, access) if access else None,
+        device_token=logged_in.device_token,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from authsvc.core.clock import SECOND, Clock
-from authsvc.core.cookies import REFRESH, SESSION, clear_cookies, set_cookie
+from authsvc.core.cookies import DEVICE, REFRESH, SESSION, clear_cookies, set_cookie
 from authsvc.core.errors import (
     InvalidRequest,
     RefreshTokenNotActive,
@@ -36,6 +36,11 @@ def session_token(field: str, given: str, call: Call) -> str:
 def refresh_token(request: pb.RefreshRequest, call: Call) -> str:
     """Return the refresh token of a request, likewise. Raises InvalidRequest, RefreshTokenNotActive."""
     return _one_of("refresh_token", request.refresh_token, call.cookies.refresh, call, RefreshTokenNotActive)
+
+
+def device_token(request: pb.LoginRequest, call: Call) -> str:
+    """Return the credential of the device: of a browser the cookie's; else the field's, or the cookie's."""
+    return call.cookies.device if call.is_browsers else request.device_token or call.cookies.device
 
 
 def _one_of(field: str, given: str, cookie: str, call: Call, missing: type[Refusal]) -> str:
@@ -88,8 +93,9 @@ def cleared_if_dead(call: Call) -> Iterator[None]:
 class CookieDelivery:
     """Hands tokens over as cookies."""
 
-    def __init__(self, lifetimes: Lifetimes, clock: Clock) -> None:
+    def __init__(self, lifetimes: Lifetimes, known_device_ms: int, clock: Clock) -> None:
         self._lifetimes = lifetimes
+        self._known_device_ms = known_device_ms
         self._clock = clock
 
     def move(self, response: Response, session: Session, call: Call) -> None:
@@ -103,6 +109,9 @@ class CookieDelivery:
             age_s = self._max_age_s(session, session.refresh_expires_at)
             cookies.append(set_cookie(REFRESH, response.tokens.refresh_token, age_s))
             response.ClearField("tokens")
+        if isinstance(response, pb.LoginResponse) and response.device_token:
+            cookies.append(set_cookie(DEVICE, response.device_token, self._known_device_ms // SECOND))
+            response.ClearField("device_token")
         if isinstance(response, pb.StepUpResponse):
             for field in ("access_token", "token_type", "access_expire_time"):
                 response.ClearField(field)

@@ -99,6 +99,7 @@ def check_login(request: pb.LoginRequest) -> None:
         "must be CREDENTIAL_SESSION or CREDENTIAL_TOKENS",
     )
     checks.that(not request.one_time_code, "one_time_code", "must come with challenge_token")
+    checks.text("device_token", request.device_token, TOKEN_MAX_BYTES, needed=False)
     checks.done()
 
 
@@ -201,13 +202,9 @@ def permissions(values: Sequence["resources.Permission.ValueType"]) -> frozenset
     return frozenset(PERMISSIONS[value] for value in values)
 
 
-def device(
-    request: pb.LoginRequest | pb.RefreshRequest | pb.StepUpRequest, peer_ip: str, caller_is_client: bool
-) -> Device:
-    """Return where the user is: the address a registered client reports, else the peer's own."""
-    said = request.device
-    address = said.ip_address if caller_is_client and said.ip_address else peer_ip
-    return Device(address, said.user_agent, said.label)
+def device(request: pb.LoginRequest | pb.RefreshRequest | pb.StepUpRequest, ip_address: str) -> Device:
+    """Return the device that a request speaks of, at the address that is believed."""
+    return Device(ip_address, request.device.user_agent, request.device.label)
 
 
 def check_device(checks: Checks, said: resources.Device) -> None:

@@ -14,7 +14,7 @@ _CHALLENGE_MAX_BYTES = 48 * 1024
 _CODE_MAX_BYTES = 64
 _METHODS = ("otp", "recovery_code")
 # What a second step may hold. The rest was said in the first.
-_SECOND_STEP = frozenset({"challenge_token", "one_time_code", "device"})
+_SECOND_STEP = frozenset({"challenge_token", "one_time_code", "device", "device_token"})
 
 
 def one_time_code(code: str) -> str:
@@ -31,6 +31,7 @@ def check_second_step(request: pb.LoginRequest) -> None:
     checks.text("challenge_token", request.challenge_token, _CHALLENGE_MAX_BYTES)
     checks.text("one_time_code", request.one_time_code, _CODE_MAX_BYTES)
     check_device(checks, request.device)
+    checks.text("device_token", request.device_token, TOKEN_MAX_BYTES, needed=False)
     for field, _ in request.ListFields():
         checks.that(field.name in _SECOND_STEP, field.name, "must not come with challenge_token")
     checks.done()

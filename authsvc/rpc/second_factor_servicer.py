@@ -22,7 +22,7 @@ class SecondFactorMethods:
         messages.check_step_up(request, token)
         asked = call.asked
         if request.HasField("device"):
-            where = requests.device(request, call.ip_address, call.caller.is_client)
+            where = requests.device(request, call.ip_address)
             asked = replace(asked, device=where)
         proof = Proof(request.password, request.one_time_code)
         stepped_up = await self._services.step_up.step_up(token, proof, asked)
@@ -70,8 +70,9 @@ class SecondFactorMethods:
     async def _answer(self, request: pb.LoginRequest, call: Call) -> pb.LoginResponse:
         """The second step of a login."""
         messages.check_second_step(request)
-        device = requests.device(request, call.ip_address, call.caller.is_client)
-        step = SecondStep(request.challenge_token, request.one_time_code, device)
+        device = requests.device(request, call.ip_address)
+        known = cookie_delivery.device_token(request, call)
+        step = SecondStep(request.challenge_token, request.one_time_code, device, known)
         return self._logged_in(await self._services.login.answer(step, call.asked), call)
 
     def _logged_in(self, done: LoggedIn, call: Call) -> pb.LoginResponse:

@@ -30,10 +30,15 @@ class CreateUserRequest(_message.Message):
     USERNAME_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
+    PASSWORD_HASH_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """Name to log in with, 1 to 256 bytes of UTF-8."""
     password: _builtins.str
     """Password; see the password rules in the README."""
+    password_hash: _builtins.str
+    """Instead of a password, its hash from elsewhere: argon2id in PHC form, neither weaker nor much dearer than here. It
+    is replaced by one of this deployment's own at the user's first login.
+    """
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Scopes the user may be granted."""
@@ -44,10 +49,11 @@ class CreateUserRequest(_message.Message):
         username: _builtins.str = ...,
         password: _builtins.str = ...,
         scopes: _abc.Iterable[_builtins.str] | None = ...,
+        password_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "scopes", b"scopes", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "password_hash", b"password_hash", "scopes", b"scopes", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -191,19 +197,23 @@ class SetPasswordRequest(_message.Message):
 
     USER_ID_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
+    PASSWORD_HASH_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     """Id of the user."""
     password: _builtins.str
     """The new password."""
+    password_hash: _builtins.str
+    """Instead of a password, its hash from elsewhere; see CreateUserRequest."""
     def __init__(
         self,
         *,
         user_id: _builtins.str = ...,
         password: _builtins.str = ...,
+        password_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["password", b"password", "password_hash", b"password_hash", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -51,6 +51,7 @@ class LoginRequest(_message.Message):
     COOKIES_FIELD_NUMBER: _builtins.int
     CHALLENGE_TOKEN_FIELD_NUMBER: _builtins.int
     ONE_TIME_CODE_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
     username: _builtins.str
     """Name of the user, 1 to 256 bytes of UTF-8."""
     password: _builtins.str
@@ -63,9 +64,15 @@ class LoginRequest(_message.Message):
     """Second step: `Challenge.challenge_token` of the first. Good for the same client, once."""
     one_time_code: _builtins.str
     """Second step: TOTP code or recovery code. After a wrong one the same challenge takes another."""
+    device_token: _builtins.str
+    """`LoginResponse.device_token` of an earlier login from the same device, in either step. With it the user is not
+    slowed down by what others guess. Any text that is none counts as none.
+    """
     @_builtins.property
     def device(self) -> _resources_pb2.Device:
-        """Where the user is. `ip_address` is used for throttling when the caller is a registered client."""
+        """Where the user is. `ip_address` is believed of clients that AUTHSVC_TRUSTED_PROXIES names (all, by default), unless
+        the call came through one of its proxies. Failures count against that network.
+        """
 
     @_builtins.property
     def audiences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -92,10 +99,11 @@ class LoginRequest(_message.Message):
         cookies: _builtins.bool = ...,
         challenge_token: _builtins.str = ...,
         one_time_code: _builtins.str = ...,
+        device_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "challenge_token", b"challenge_token", "cookies", b"cookies", "credentials", b"credentials", "device", b"device", "one_time_code", b"one_time_code", "password", b"password", "remember", b"remember", "scopes", b"scopes", "username", b"username"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audiences", b"audiences", "challenge_token", b"challenge_token", "cookies", b"cookies", "credentials", b"credentials", "device", b"device", "device_token", b"device_token", "one_time_code", b"one_time_code", "password", b"password", "remember", b"remember", "scopes", b"scopes", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -111,8 +119,13 @@ class LoginResponse(_message.Message):
     SESSION_TOKEN_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
     CHALLENGE_FIELD_NUMBER: _builtins.int
+    DEVICE_TOKEN_FIELD_NUMBER: _builtins.int
     session_token: _builtins.str
     """Opaque token for cookies and edges. Empty if not asked for."""
+    device_token: _builtins.str
+    """Credential of the device, to keep on the device and send with the next login. It logs nobody in. Good for
+    AUTHSVC_KNOWN_DEVICE, and no longer than the password. Empty if the deployment knows no devices.
+    """
     @_builtins.property
     def session(self) -> _resources_pb2.Session:
         """The session that was started."""
@@ -132,10 +145,11 @@ class LoginResponse(_message.Message):
         session_token: _builtins.str = ...,
         tokens: _resources_pb2.TokenPair | None = ...,
         challenge: Global___Challenge | None = ...,
+        device_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "session", b"session", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "session", b"session", "session_token", b"session_token", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["challenge", b"challenge", "device_token", b"device_token", "session", b"session", "session_token", b"session_token", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

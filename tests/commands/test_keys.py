@@ -141,10 +141,12 @@ def test_reencrypt(settings: dict[str, str], tmp_path: Path) -> None:
     assert json.loads(moved.stdout) == {
         "signing_keys": {"sealed": 2, "moved": 2},
         "second_factors": {"sealed": 0, "moved": 0},
+        "passwords": {"sealed": 0, "moved": 0},
     }
     assert again.stderr.splitlines() == [
         "Signing keys sealed: 2, of which 0 moved to the current secret.",
         "Secrets of second factors sealed: 0, of which 0 moved to the current secret.",
+        "Password hashes sealed: 0, of which 0 moved to the current secret.",
     ]
     after = _stored(settings["DATABASE_URL"])
     assert {key.id for key in after} == {key.id for key in keys}

@@ -3,8 +3,10 @@
 import pytest
 
 from authsvc.core.clock import MINUTE, SECOND
-from authsvc.core.contracts import StoreUnavailable, ThrottleKey
-from authsvc.core.throttle import FallbackThrottle, LocalThrottle, back_off, network_of, throttle_keys
+from authsvc.core.contracts import StoreUnavailable
+from authsvc.core.login_contract import ThrottleKey
+from authsvc.core.login_counters import counters_of_account, network_of
+from authsvc.core.throttle import FallbackThrottle, LocalThrottle, back_off
 
 NOW = 1_790_000_000_000
 ACCOUNT = ThrottleKey("account", 3, MINUTE, forgotten_on_success=True)
@@ -69,6 +71,20 @@ async def test_success() -> None:
     assert await hit(throttle, EVERYBODY, 2) == [0, SECOND]
 
 
+async def test_success_forgives_mistakes() -> None:
+    """From the account as many attempts are taken back as were made in the network of the success; from others one."""
+    throttle = LocalThrottle()
+    pair, account = ACCOUNT, ThrottleKey("anywhere", 5, MINUTE, mistakes_are_forgiven=True)
+    await hit(throttle, account, 2)
+    for _ in range(2):
+        await throttle.hit([pair, account, EVERYBODY], NOW)
+
+    assert await throttle.succeed([pair, account, EVERYBODY]) == 2
+
+    assert await hit(throttle, account, 4) == [0, 0, 0, SECOND]
+    assert await hit(throttle, EVERYBODY, 3) == [0, 0, SECOND]
+
+
 async def test_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Counters do not pile up: the one longest untouched goes first."""
     monkeypatch.setattr("authsvc.core.throttle._LOCAL_KEYS", 10)
@@ -86,7 +102,7 @@ class Down:
     async def hit(self, keys: object, now: int) -> int:
         raise StoreUnavailable
 
-    async def succeed(self, keys: object) -> None:
+    async def succeed(self, keys: object) -> int:
         raise StoreUnavailable
 
 
@@ -124,8 +140,8 @@ def test_networks(address: str, network: str | None) -> None:
 
 def test_counters_name_nobody() -> None:
     """A counter's name does not hold the name typed."""
-    names = [key.name for key in throttle_keys("alice", "192.0.2.1")]
+    names = [key.name for key in counters_of_account("alice", "192.0.2.1").throttle]
 
     assert not any("alice" in name for name in names)
-    assert len(set(names)) == 3
-    assert len(throttle_keys("alice", "")) == 2
+    assert len(set(names)) == 4
+    assert len(counters_of_account("alice", "").throttle) == 3

@@ -1,15 +1,10 @@
-"""What a new password must be, and how passwords are hashed and checked."""
+"""What a new password must be."""
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator
-
-import argon2
 import pytest
 
-from authsvc.core.errors import Overloaded, PasswordTooWeak
+from authsvc.core.errors import PasswordTooWeak
 from authsvc.core.password_rules import PasswordRules
-from authsvc.core.passwords import PasswordHashing, normalised
+from authsvc.core.passwords import normalised
 
 RULES = PasswordRules()
 
@@ -62,62 +57,3 @@ def test_length_counts_after_composing() -> None:
     """A letter and its accent count as the one character that they are."""
     assert len(normalised("e\u0301" * 15)) == 15
     RULES.check("e\u0301tonnamment long", "")
-
-
-@pytest.fixture
-async def hashing() -> AsyncIterator[PasswordHashing]:
-    """Hashing on one thread, with two waiting at most."""
-    running = PasswordHashing(slots=1, queue=2)
-    yield running
-    running.close()
-
-
-async def test_verifies(hashing: PasswordHashing) -> None:
-    """The right password matches its hash, any other does not, and nothing matches nobody's."""
-    stored = await hashing.hash("caf\u00e9 and so on", 5_000)
-
-    assert await hashing.verify(stored, "cafe\u0301 and so on", 5_000)
-    assert not await hashing.verify(stored, "cafe and so on", 5_000)
-    assert not await hashing.verify(None, "the password of nobody", 5_000)
-    assert not await hashing.verify(None, "", 5_000)
-
-
-async def test_nobody_costs_the_same(hashing: PasswordHashing) -> None:
-    """The work for a user that does not exist has the parameters of a real one."""
-    stored = await hashing.hash("anything", 5_000)
-
-    assert argon2.extract_parameters(hashing._nobody) == argon2.extract_parameters(stored)
-
-
-async def test_bounded(hashing: PasswordHashing) -> None:
-    """Beyond the slots and the queue the next is refused at once."""
-    gate = threading.Event()
-    waiting = [asyncio.create_task(hashing._run(gate.wait, 60_000)) for _ in range(3)]
-    await asyncio.sleep(0)
-
-    with pytest.raises(Overloaded) as refused:
-        await hashing.hash("x", 60_000)
-
-    gate.set()
-    await asyncio.gather(*waiting)
-    assert refused.value.retry_ms > 0
-
-
-async def test_refused_when_it_would_be_too_late(hashing: PasswordHashing) -> None:
-    """Work that would be done only after its caller has gone is not begun."""
-    hashing._seconds = 2.0
-
-    with pytest.raises(Overloaded):
-        await hashing.hash("x", 1_000)
-
-
-async def test_event_loop_goes_on(hashing: PasswordHashing) -> None:
-    """While a password is hashed, everything else goes on."""
-    task = asyncio.create_task(hashing.hash("x", 5_000))
-    turns = 0
-
-    while not task.done():
-        await asyncio.sleep(0)
-        turns += 1
-
-    assert turns > 20

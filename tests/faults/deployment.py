@@ -9,8 +9,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import argon2
+
 from authsvc.core.model import AuditEvent, Client, ClientKey, Permission, User
-from authsvc.core.passwords import PasswordHashing
 from authsvc.core.secrets import DeploymentSecrets
 from authsvc.core.tokens import TokenMint
 from authsvc.outside import wall_clock
@@ -62,9 +63,7 @@ class Deployment:
 
     async def add_users(self, names: Sequence[str]) -> None:
         """Create users with PASSWORD. One hash serves all of them: hashing is slow on purpose."""
-        hashing = PasswordHashing(1)
-        password_hash = await hashing.hash(PASSWORD, 10_000)
-        hashing.close()
+        password_hash = argon2.PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1).hash(PASSWORD)
         for name in names:
             now = wall_clock()
             user = User(new_id(), name, SCOPES, now, None, now)

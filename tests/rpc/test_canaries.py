@@ -152,7 +152,7 @@ async def _break(*_args: object, **_named: object) -> Any:
 
 async def test_incident(service: Service, log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown exception's text goes nowhere, not even into the log; its type and place do, under the caller's id."""
-    monkeypatch.setattr(service.app.stores.users, "get_secret", _break)
+    monkeypatch.setattr(service.app.stores.logins, "get", _break)
     request = pb.LoginRequest(username="alice", password=PASSWORD)
 
     answer = await told(service.auth.Login(request, metadata=service.by("web")))

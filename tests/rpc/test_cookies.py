@@ -8,7 +8,7 @@ import pytest
 
 from authsvc.core.clock import DAY, HOUR, MINUTE, SECOND
 from authsvc.core.contracts import StoreUnavailable
-from authsvc.core.cookies import REFRESH, SESSION
+from authsvc.core.cookies import DEVICE, REFRESH, SESSION
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.parts.service import ISSUER, PASSWORD, Service, outcome, reason_of, refusal
 
@@ -83,6 +83,7 @@ async def test_tokens_are_in_cookies_alone(service: Service) -> None:
     assert browser.attributes == {
         SESSION: "Path=/; Secure; HttpOnly; SameSite=Lax",
         REFRESH: "Path=/v1/refresh; Secure; HttpOnly; SameSite=Strict",
+        DEVICE: f"Path=/v1/login; Secure; HttpOnly; SameSite=Strict; Max-Age={90 * DAY // SECOND}",
     }
 
 
@@ -93,7 +94,7 @@ async def test_only_what_was_asked_for(service: Service, credential: int, name: 
 
     await log_in(service, browser, credentials=[credential])
 
-    assert set(browser.jar) == {name}
+    assert set(browser.jar) == {name, DEVICE}
 
 
 async def test_remembered(service: Service) -> None:
@@ -156,7 +157,7 @@ async def test_logout(service: Service) -> None:
         await call
         browser.take(await call.initial_metadata())
 
-    assert browser.jar == {}
+    assert set(browser.jar) == {DEVICE}
     assert (
         await outcome(service.auth.ListSessions(pb.ListSessionsRequest(), metadata=session))
         == "SESSION_NOT_ACTIVE"
@@ -173,7 +174,7 @@ async def test_ending_another_session_keeps_the_cookies(service: Service) -> Non
     await call
     browser.take(await call.initial_metadata())
 
-    assert set(browser.jar) == {SESSION, REFRESH}
+    assert set(browser.jar) == {SESSION, REFRESH, DEVICE}
 
 
 async def test_refresh_by_cookie(service: Service) -> None:
@@ -214,7 +215,7 @@ async def test_dead_refresh_clears(service: Service) -> None:
     browser.take(error.trailing_metadata())
 
     assert reason_of(error) == "REFRESH_TOKEN_NOT_ACTIVE"
-    assert browser.jar == {}
+    assert set(browser.jar) == {DEVICE}
     assert not [name for name, _ in await call.initial_metadata() or () if name == "set-cookie"]
 
 
@@ -230,7 +231,7 @@ async def test_reuse_clears(service: Service) -> None:
     thief.take(error.trailing_metadata())
 
     assert reason_of(error) == "REFRESH_TOKEN_REUSED"
-    assert thief.jar == {}
+    assert set(thief.jar) == {DEVICE}
 
 
 async def test_another_clients_refresh_clears_nothing(service: Service) -> None:
@@ -321,7 +322,7 @@ async def test_edges_browsers_get_no_token(service: Service) -> None:
     browser.take(await call.initial_metadata())
     token = browser.jar[SESSION]
 
-    assert set(browser.jar) == {SESSION, REFRESH}
+    assert set(browser.jar) == {SESSION, REFRESH, DEVICE}
     assert not response.session_token
     assert not response.HasField("tokens")
     revoking = service.auth.Revoke(pb.RevokeRequest(token=token), metadata=metadata)

@@ -11,8 +11,8 @@ import pytest
 import redis.asyncio
 
 from authsvc.core.clock import SECOND
+from authsvc.core.login_counters import counters_of_account
 from authsvc.core.passwords import PasswordHashing
-from authsvc.core.throttle import throttle_keys
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
@@ -278,7 +278,7 @@ async def test_ipv6_network_is_a_64(service: Service) -> None:
 
 async def test_everybody_is_slowed_down(service: Service, inside: "redis.asyncio.Redis") -> None:
     """A flood over many accounts and networks is slowed down as a whole, and successes do not count towards it."""
-    everybody = throttle_keys("anybody", "")[-1:]
+    everybody = counters_of_account("anybody", "").throttle[-1:]
     throttle = service.app.cache.throttle
     assert throttle is not None
     for _ in range(everybody[0].limit - 2):
@@ -346,7 +346,7 @@ async def test_hashing_is_bounded(sqlite_url: str) -> None:
     """Logins beyond what can be hashed in their time are refused at once, with a word on when to come back."""
     async with run_service(sqlite_url, "none", password_slots=1) as service:
         hashing: PasswordHashing = service.app._passwords
-        hashing._seconds = 1.0
+        hashing._slots.seconds = 1.0
         request = pb.LoginRequest(username="alice", password="x")
 
         error = await refusal(service.auth.Login(request, metadata=service.by("web"), timeout=0.5))

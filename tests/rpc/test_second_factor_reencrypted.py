@@ -4,10 +4,16 @@ import os
 
 from pydantic import SecretBytes
 
-from authsvc.core import signing_keys
+from authsvc.core import signing_keys, stored_hashes
 from authsvc.core.one_time_codes import VAULT_PURPOSE
-from authsvc.core.reencryption import Reencrypted, reencrypt_second_factors, reencrypt_signing_keys
+from authsvc.core.reencryption import (
+    Reencrypted,
+    reencrypt_password_hashes,
+    reencrypt_second_factors,
+    reencrypt_signing_keys,
+)
 from authsvc.core.sealing import Vault
+from authsvc.core.stored_hashes import StoredHashes
 from authsvc.outside import wall_clock
 from authsvc.settings import Settings
 from authsvc.stores.embedded import EmbeddedValkey
@@ -22,6 +28,8 @@ async def reencrypt(stores: SqlStores, settings: Settings) -> Reencrypted:
     """Seal what is sealed anew, under the first of the secrets."""
     of_keys = Vault(settings.secrets, signing_keys.VAULT_PURPOSE, os.urandom)
     await reencrypt_signing_keys(stores.keys, of_keys, wall_clock, "a test")
+    hashes = StoredHashes(Vault(settings.secrets, stored_hashes.VAULT_PURPOSE, os.urandom))
+    await reencrypt_password_hashes(stores.users, stores.audit, hashes, wall_clock, "a test")
     vault = Vault(settings.secrets, VAULT_PURPOSE, os.urandom)
     return await reencrypt_second_factors(stores.second_factors, stores.audit, vault, wall_clock, "a test")
 

@@ -9,7 +9,8 @@ import pytest
 import redis.asyncio as redis
 
 from authsvc.core.clock import MINUTE
-from authsvc.core.contracts import ENDED, CacheAnswer, StoreUnavailable, ThrottleKey
+from authsvc.core.contracts import ENDED, CacheAnswer, StoreUnavailable
+from authsvc.core.login_contract import ThrottleKey
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.stores.valkey import CacheStores, open_cache
 from tests.parts.valkey import NOW, cached, hash_of, until

@@ -13,7 +13,8 @@ import pytest
 import redis.asyncio as redis
 
 from authsvc.core.clock import MINUTE
-from authsvc.core.contracts import ENDED, CacheAnswer, StoreUnavailable, ThrottleKey
+from authsvc.core.contracts import ENDED, CacheAnswer, StoreUnavailable
+from authsvc.core.login_contract import ThrottleKey
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.stores.valkey import CacheStores, open_cache
 from authsvc.stores.valkey.address import parse_cache_url

@@ -6,7 +6,7 @@ import pytest
 import redis.asyncio as redis
 
 from authsvc.core.clock import MINUTE, SECOND
-from authsvc.core.contracts import LoginThrottle, ThrottleKey
+from authsvc.core.login_contract import LoginThrottle, ThrottleKey
 from authsvc.stores.valkey import CacheStores
 from tests.parts.valkey import NOW
 
@@ -107,6 +107,36 @@ async def test_a_success_clears(throttle: LoginThrottle) -> None:
     assert await throttle.hit([ACCOUNT], NOW) == 0
     assert await throttle.hit([ThrottleKey(NETWORK.name, 4, WINDOW)], NOW) == 0
     assert await throttle.hit([ThrottleKey(NETWORK.name, 4, WINDOW)], NOW) == SECOND
+
+
+async def test_a_success_forgives_mistakes(throttle: LoginThrottle) -> None:
+    """From the account as many attempts are taken back as were made in the network of the success; from others one."""
+    pair = ThrottleKey("alice here", limit=9, window_ms=WINDOW, forgotten_on_success=True)
+    account = ThrottleKey("alice anywhere", limit=6, window_ms=WINDOW, mistakes_are_forgiven=True)
+    everybody = ThrottleKey("everybody else", limit=4, window_ms=WINDOW)
+    for _ in range(2):
+        await throttle.hit([account], NOW)
+    for _ in range(3):
+        await throttle.hit([pair, account, everybody], NOW)
+
+    forgotten = await throttle.succeed([pair, account, everybody])
+
+    assert forgotten == 3
+    assert [await throttle.hit([everybody], NOW) for _ in range(3)] == [0, 0, SECOND]
+    assert [await throttle.hit([account], NOW) for _ in range(5)] == [0, 0, 0, 0, SECOND]
+
+
+async def test_the_longest_wait(throttle: LoginThrottle) -> None:
+    """A counter may say that nobody waits longer than so."""
+    gentle = ThrottleKey("gentle", limit=1, window_ms=WINDOW, longest_wait_ms=3 * SECOND)
+    waits, now = [], NOW
+
+    for _ in range(4):
+        await throttle.hit([gentle], now)
+        waits.append(await throttle.hit([gentle], now))
+        now += waits[-1]
+
+    assert waits == [SECOND, 2 * SECOND, 3 * SECOND, 3 * SECOND]
 
 
 async def test_concurrent_guesses_do_not_slip_by(throttle: LoginThrottle) -> None:

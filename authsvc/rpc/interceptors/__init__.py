@@ -18,6 +18,7 @@ from authsvc.rpc.interceptors.reach import Reach
 from authsvc.rpc.interceptors.shed import Shed
 from authsvc.rpc.interceptors.shield import Shield
 from authsvc.rpc.interceptors.trace import Trace
+from authsvc.rpc.interceptors.whereabouts import Whereabouts
 
 __all__ = [
     "Authenticate",
@@ -34,6 +35,7 @@ __all__ = [
     "Shed",
     "Shield",
     "Trace",
+    "Whereabouts",
     "wrapped",
 ]
 

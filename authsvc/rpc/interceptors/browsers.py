@@ -6,14 +6,13 @@ browser; where it hands on what a browser said of the origin, that is judged all
 """
 
 from collections.abc import Awaitable
-from ipaddress import ip_address
 from typing import Any
 
 from authsvc.core.callers import NOBODY, Callers
 from authsvc.core.errors import CallerUnauthenticated, InvalidRequest, SessionNotActive
 from authsvc.core.model import Permission
 from authsvc.core.origins import Origins
-from authsvc.rpc.call import ADDRESS_KEY, Call
+from authsvc.rpc.call import Call
 from authsvc.rpc.interceptors.handler import Handler, Method
 from authsvc.rpc.policy import Open
 from authsvc.v1 import auth_service_pb2 as pb
@@ -32,8 +31,6 @@ class Browsers:
             handler = self._for_user(handler)
         if method.row.writes and method.row.needs is not Permission.ADMIN:
             handler = self._from_own_pages(handler)
-        if "device" in method.descriptor.input_type.fields_by_name or method.row.needs is Open.JUDGED:
-            handler = _seen_from(handler)
         return handler
 
     def _from_own_pages(self, handler: Handler) -> Handler:
@@ -65,29 +62,6 @@ class Browsers:
             return handler(request, call)
 
         return known
-
-
-def _seen_from(handler: Handler) -> Handler:
-    """A browser is where the edge says, whatever it says itself."""
-
-    def seen(request: Any, call: Call) -> Awaitable[Any]:
-        if call.is_browsers:
-            call.reported_address = _address(call)
-            if "device" in request.DESCRIPTOR.fields_by_name:
-                request.device.ip_address = call.reported_address
-                request.device.user_agent = call.device.user_agent
-        return handler(request, call)
-
-    return seen
-
-
-def _address(call: Call) -> str:
-    """The address that the edge reports, if it is one and a registered client reports it; else empty."""
-    reported = call.get(ADDRESS_KEY)
-    try:
-        return str(ip_address(reported[0])) if call.caller.is_client and reported else ""
-    except ValueError:
-        return ""
 
 
 def _is_logout(request: Any) -> bool:

@@ -221,6 +221,20 @@ Index(
     sqlite_where=_active,
 )
 
+# Failed logins by a digest of what they are counted by (core.login_counters). `recent`, `daily`: how many within
+# minutes and within a day; `…_until`: when each count is forgotten.
+login_failures = Table(
+    "login_failures",
+    metadata,
+    Column("counter", LargeBinary(16), primary_key=True),
+    Column("recent", BigInteger, nullable=False),
+    Column("recent_until", BigInteger, nullable=False),
+    Column("daily", BigInteger, nullable=False),
+    Column("daily_until", BigInteger, nullable=False),
+    Column("blocked_until", BigInteger, nullable=False),
+    Index("login_failures_by_end", "daily_until"),
+)
+
 audit_events = Table(
     "audit_events",
     metadata,

@@ -8,6 +8,7 @@ from authsvc.stores.sql.evidence import Evidence
 from authsvc.stores.sql.housekeeping import HousekeepingStore
 from authsvc.stores.sql.keys import KeyStore
 from authsvc.stores.sql.limits import Limits
+from authsvc.stores.sql.logins import LoginStore
 from authsvc.stores.sql.observed import ObservedDatabase
 from authsvc.stores.sql.revocations import RevocationLog
 from authsvc.stores.sql.second_factors import SecondFactorStore
@@ -22,6 +23,7 @@ class SqlStores:
     def __init__(self, database: ObservedDatabase) -> None:
         self.database = database
         self.users = UserStore(database)
+        self.logins = LoginStore(database)
         self.clients = ClientStore(database)
         self.second_factors = SecondFactorStore(database)
         self.sessions = SessionStore(database)

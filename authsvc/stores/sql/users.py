@@ -16,7 +16,7 @@ from authsvc.stores.sql.compiled import insert_whole
 from authsvc.stores.sql.database import Database, Transaction
 from authsvc.stores.sql.failures import RuleBroken
 from authsvc.stores.sql.rows import USER_COLUMNS, is_id, join, storable, user, user_values
-from authsvc.stores.sql.schema import users
+from authsvc.stores.sql.schema import ID, users
 from authsvc.stores.sql.second_factors import forgive
 
 _row = users.c
@@ -30,6 +30,13 @@ _LIST = (
     select(*USER_COLUMNS, _row.username_key)
     .where(_row.username_key > bindparam("after"))
     .order_by(_row.username_key)
+    .limit(bindparam("limit"))
+)
+_BEFORE_ALL = "00000000-0000-0000-0000-000000000000"
+_HASHES = (
+    select(_row.id, _row.password_hash)
+    .where(_row.id > bindparam("after_id", type_=ID))
+    .order_by(_row.id)
     .limit(bindparam("limit"))
 )
 _SET = update(users).where(_row.id == bindparam("user_id"))
@@ -78,6 +85,11 @@ class UserStore:
         """Return (username_key, user) by key, starting above `after_key`."""
         rows = await self._database.read(_LIST, {"after": storable(after_key), "limit": limit})
         return [(row[_WIDTH], user(row)) for row in rows]
+
+    async def list_hashes(self, limit: int, after_id: str) -> Sequence[tuple[str, str]]:
+        """Return (user id, stored hash) by id, starting above `after_id`."""
+        rows = await self._database.read(_HASHES, {"after_id": after_id or _BEFORE_ALL, "limit": limit})
+        return [(str(row[0]), row[1]) for row in rows]
 
     async def rehash(self, user_id: str, old_hash: str, new_hash: str) -> None:
         """Replace the hash of the same password, unless another has been set meanwhile."""

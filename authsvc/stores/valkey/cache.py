@@ -3,7 +3,8 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from authsvc.core.contracts import Hints, LoginThrottle, SessionCache
+from authsvc.core.contracts import Hints, SessionCache
+from authsvc.core.login_contract import LoginThrottle
 from authsvc.stores.valkey.address import CacheUrl, Kind, parse_cache_url
 from authsvc.stores.valkey.cluster import Cluster
 from authsvc.stores.valkey.hints import ValkeyHints

@@ -1,12 +1,13 @@
 #!lua flags=allow-oom
--- Charges one attempt to every counter, or to none. KEYS: counters. ARGV[1]: now; then limit, window for each key; ms.
--- Returns 0, or how long to wait. A counter is three big-endian int64: count, started_at, blocked_until. It counts
--- within the window from its first attempt; once at its limit, it is forgotten only after a window without a block.
+-- Charges one attempt to every counter, or to none. KEYS: counters. ARGV[1]: now; then limit, window, longest wait for
+-- each key; ms. Returns 0, or how long to wait. A counter is three big-endian int64: count, started_at, blocked_until.
+-- It counts within the window from its first attempt; once at its limit, it is forgotten only after a window without a
+-- block.
 local now = tonumber(ARGV[1])
 local counters, wait = {}, 0
 
 for i = 1, #KEYS do
-    local window = tonumber(ARGV[2 * i + 1])
+    local window = tonumber(ARGV[3 * i])
     local count, started, blocked = 0, now, 0
     local value = redis.call('GET', KEYS[i])
     if value then count, started, blocked = struct.unpack('>i8i8i8', value) end
@@ -17,10 +18,11 @@ end
 if wait > 0 then return wait end
 
 for i = 1, #KEYS do
-    local limit, window, counter = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1]), counters[i]
+    local limit, window, longest = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
+    local counter = counters[i]
     counter.count = counter.count + 1
     if counter.count >= limit then
-        counter.blocked = now + math.min(1000 * 2 ^ math.min(counter.count - limit, 40), window)
+        counter.blocked = now + math.min(1000 * 2 ^ math.min(counter.count - limit, 40), longest)
     end
     local forget_at = math.max(counter.started, counter.blocked) + window
     local value = struct.pack('>i8i8i8', counter.count, counter.started, counter.blocked)

@@ -4,7 +4,7 @@ there are, and what to do without Valkey, to the core."""
 import hashlib
 from collections.abc import Sequence
 
-from authsvc.core.contracts import ThrottleKey
+from authsvc.core.login_contract import ThrottleKey
 from authsvc.stores.valkey.scripts import HIT, SUCCEED
 from authsvc.stores.valkey.topology import Topology
 
@@ -20,14 +20,19 @@ class ValkeyThrottle:
         self._topology = topology
 
     async def hit(self, keys: Sequence[ThrottleKey], now: int) -> int:
-        rules = [number for key in keys for number in (key.limit, key.window_ms)]
+        rules = [number for key in keys for number in (key.limit, key.window_ms, key.longest_ms)]
         frame = HIT.call([_name(key) for key in keys], now, *rules)
         return int(await self._topology.connection(_TAG).send(frame))
 
-    async def succeed(self, keys: Sequence[ThrottleKey]) -> None:
-        rules = [number for key in keys for number in (key.limit, int(key.forgotten_on_success))]
+    async def succeed(self, keys: Sequence[ThrottleKey]) -> int:
+        rules = [number for key in keys for number in (key.limit, _taken_back(key))]
         frame = SUCCEED.call([_name(key) for key in keys], *rules)
-        await self._topology.connection(_TAG).send(frame)
+        return int(await self._topology.connection(_TAG).send(frame))
+
+
+def _taken_back(key: ThrottleKey) -> int:
+    """What a success takes back from the counter, as `succeed.lua` reads it."""
+    return 1 if key.forgotten_on_success else 2 if key.mistakes_are_forgiven else 0
 
 
 def _name(key: ThrottleKey) -> bytes:
