@@ -194,6 +194,27 @@ class Refresh:
         return call
 
 
+class Revoke:
+    """Each call ends another session, by its session token."""
+
+    def __init__(self, seeded: Seeded) -> None:
+        self._sessions = iter(seeded.session_tokens)
+        self._metadata = metadata_of(seeded, Permission.LOGIN)
+
+    async def begin(self, channel: grpc.aio.Channel) -> None:
+        pass
+
+    def caller(self, channel: grpc.aio.Channel) -> Call:
+        revoke = auth_service_pb2_grpc.AuthServiceStub(channel).Revoke
+
+        async def call() -> None:
+            token, _ = next(self._sessions)
+            response = await revoke(pb.RevokeRequest(token=token), metadata=self._metadata, timeout=TIMEOUT_S)
+            check(response.revoked_count == 1 and response.revision > 0, "Revoke")
+
+        return call
+
+
 class Login:
     """Each caller logs its own user in, from a network of its own, as the client reports it."""
 

@@ -7,15 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from benchmarks import callers, guarded_calls, verifying
+from benchmarks import callers, edge_calls, guarded_calls, verifying
 from benchmarks.client_rows import Coalesced, LargeView, Revocation
 from benchmarks.load import Slice
+from benchmarks.overload import OverloadRow
 from benchmarks.samples import Sample
 from benchmarks.stage import Stage
 
 IN_FLIGHT = 128
 # As many tokens as 1,024 callers validate one by one: more at once is nothing but a queue in front of the cache.
 BATCHES_IN_FLIGHT = 16
+_EDGE_IN_FLIGHT = 16
 
 
 class Row(Protocol):
@@ -96,6 +98,7 @@ ROWS: tuple[Row, ...] = (
     Rpc("introspect_session", "Introspect of a session token", "sqlite", callers.IntrospectSession),
     Rpc("refresh_sqlite", "Refresh on SQLite", "sqlite", callers.Refresh),
     Rpc("refresh_postgres", "Refresh on PostgreSQL", "postgres", callers.Refresh),
+    Rpc("revoke_postgres", "Revoke on PostgreSQL", "postgres", callers.Revoke, in_flight=32),
     Rpc("login", "Login, argon2id included, on PostgreSQL", "postgres", callers.Login, in_flight=8),
     Local("local_verify_cold", "strict verification of a token not seen before", verifying.cold),
     Local("local_verify_warm", "strict verification of a token seen before", verifying.warm),
@@ -110,8 +113,33 @@ ROWS: tuple[Row, ...] = (
     Coalesced("coalesced_1", "session tokens at a guarded service, authsvc's CPU, 1 in flight", 1),
     Coalesced("coalesced_16", "the same, 16 in flight", 16),
     Coalesced("coalesced_128", "the same, 128 in flight", 128),
+    Rpc(
+        "edge_unasked",
+        "the echo through Envoy, on a route that asks nobody",
+        "edge_unasked",
+        edge_calls.Known,
+        in_flight=_EDGE_IN_FLIGHT,
+        also=(1,),
+    ),
+    Rpc(
+        "edge",
+        "the same, cookie in, JWT out (ext_authz): tokens ready; authsvc's CPU",
+        "edge",
+        edge_calls.Known,
+        in_flight=_EDGE_IN_FLIGHT,
+        also=(1,),
+    ),
+    Rpc(
+        "edge_cold",
+        "the same, a token signed for each call",
+        "edge",
+        edge_calls.New,
+        in_flight=_EDGE_IN_FLIGHT,
+        also=(1,),
+    ),
     Revocation("revocation_1", "Revoke returned → refused at a verifier, 1 subscriber", 1),
     Revocation("revocation_100", "the same, 100 subscribers", 100),
     Revocation("revocation_1000", "the same, 1,000 subscribers", 1_000),
     LargeView(),
+    OverloadRow(),
 )

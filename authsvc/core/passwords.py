@@ -25,6 +25,7 @@ PARALLELISM = 1
 # How far hashing steps back behind everything else of this process, as `nice` has it.
 _NICENESS = 10
 _NOBODY = "nobody"
+_QUEUE_EACH = 8
 _T = TypeVar("_T")
 
 
@@ -37,15 +38,18 @@ class HashCost:
 
 
 class PasswordHashing:
-    """Hashes and checks passwords on `slots` threads, with at most `queue` calls waiting."""
+    """Hashes and checks passwords on `slots` threads, with at most `queue` calls waiting: 8 a slot, unless told.
+
+    A longer queue would not have more passwords checked, only later: with 8, whoever is let in waits for 9 hashes.
+    """
 
     def __init__(
-        self, stored: StoredHashes, slots: int, queue: int = 64, cost: HashCost | None = None
+        self, stored: StoredHashes, slots: int, queue: int | None = None, cost: HashCost | None = None
     ) -> None:
         cost = cost or HashCost()
         self._hasher = argon2.PasswordHasher(cost.time_cost, cost.memory_kib, PARALLELISM)
         self._stored = stored
-        self._slots = HashingSlots(slots, queue)
+        self._slots = HashingSlots(slots, _QUEUE_EACH * slots if queue is None else queue)
         self._threads = ThreadPoolExecutor(slots, thread_name_prefix="argon2", initializer=_step_back)
         self._nobody = stored.seal(self._hasher.hash("the password of nobody"), _NOBODY)
 
