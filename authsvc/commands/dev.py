@@ -1,7 +1,7 @@
 """Owns `authsvc dev`: a whole deployment in one command, for trying and developing. Leaves the tour to `tour`.
 
 A real Valkey from its wheel, SQLite, generated secrets and a demo user, all in one directory that belongs to this user
-alone. Callers on this machine need no key here; nothing outside this machine can connect.
+alone. Callers on this machine need no key here; nothing outside this machine can connect. Leaves pages to `dev_pages`.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from rich.console import Console
 from authsvc import logs
 from authsvc.app import AddressTaken, App, Development, open_app
 from authsvc.commands.demo import Demo, prepare
+from authsvc.commands.dev_pages import choose_port, origins, serve_pages
 from authsvc.commands.tour import Place, take_tour
 from authsvc.core.callers import Caller
 from authsvc.core.model import Permission
@@ -121,6 +122,8 @@ def _settings(data: Path, database_url: str, cache_url: str) -> Settings:
         cache_url=SecretStr(cache_url),
         secret_keys=SecretBytes(_secret(data / "secret.key")),
         plaintext=True,
+        http_listen="127.0.0.1:0",
+        web_origins=origins(choose_port()),
         drain_delay=0,
     )
 
@@ -207,6 +210,14 @@ async def _serve(app: App, file: DevFile, data: Path, console: Console) -> None:
     console.print(
         f"Addresses, keys and the password of [bold]{file.username}[/] are in {_near(data) / 'dev.json'}."
     )
+    async with serve_pages(app, file.client_key, data) as pages:
+        console.print(pages, markup=False, soft_wrap=True)
+        await _until_stopped(app, file, data, console, stopped)
+
+
+async def _until_stopped(
+    app: App, file: DevFile, data: Path, console: Console, stopped: asyncio.Event
+) -> None:
     console.print(f"Try:  grpcurl -plaintext {file.address} list", markup=False)
     login = f"grpcurl -plaintext -d @ {file.address} authsvc.v1.AuthService/Login"
     console.print(f"      {login} < {_near(data) / 'login.json'}\n", markup=False, soft_wrap=True)

@@ -47,7 +47,7 @@ def edge(
     if show:
         sys.stdout.write(configuration)
         return
-    raise typer.Exit(_run(_find(), configuration))
+    raise typer.Exit(_run(find_envoy(), configuration))
 
 
 def _write(descriptors: Path) -> None:
@@ -57,7 +57,8 @@ def _write(descriptors: Path) -> None:
         raise CommandFailed(f"cannot write {descriptors}: {error.strerror}", REFUSED) from None
 
 
-def _find() -> str:
+def find_envoy() -> str:
+    """Return the program. Raises CommandFailed."""
     beside = Path(sys.executable).parent / "envoy"
     found = str(beside) if os.access(beside, os.X_OK) else shutil.which("envoy")
     if found is None:

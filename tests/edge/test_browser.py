@@ -9,7 +9,7 @@ from playwright.async_api import Page
 
 from authsvc.core.clock import DAY, MINUTE, SECOND
 from authsvc.core.contracts import StoreUnavailable
-from authsvc.core.cookies import REFRESH, SESSION
+from authsvc.core.cookies import DEVICE, REFRESH, SESSION
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.edge.browsing import (
     Site,
@@ -45,10 +45,12 @@ async def test_cookie(site: Site) -> None:
 
     kept = await cookies(page)
 
-    assert set(kept) == {SESSION}
-    cookie = kept[SESSION]
+    assert set(kept) == {SESSION, DEVICE}
+    cookie, device = kept[SESSION], kept[DEVICE]
     assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Lax")
     assert (cookie["path"], cookie["domain"], cookie["expires"]) == ("/", "localhost", -1)
+    assert (device["httpOnly"], device["secure"], device["sameSite"]) == (True, True, "Strict")
+    assert device["path"] == "/v1/login"
 
 
 async def test_cookie_of_who_stays(site: Site) -> None:
@@ -181,14 +183,15 @@ async def test_nobody_frames(site: Site) -> None:
 
 
 async def test_log_out(site: Site) -> None:
-    """Logging out ends the session at the server, not only in the browser, and clears its cookies."""
+    """Logging out ends the session at the server, not only in the browser, and clears its cookies; what makes this a
+    known device stays."""
     page = await site.logged_in("carol")
     token = await session_token(page)
 
     await page.click("#logout")
     await page.wait_for_selector("#username")
 
-    assert await cookies(page) == {}
+    assert set(await cookies(page)) == {DEVICE}
     assert not await is_live(site, token)
 
 
@@ -425,7 +428,7 @@ async def test_second_factor(site: Site) -> None:
     await again.click("#second button:not([type=button])")
     await again.wait_for_url(f"{site.origin}/account")
 
-    assert outside == {}
+    assert set(outside) == {DEVICE}
     assert len(recovery) >= 8
     assert await is_live(site, with_app)
     assert await is_live(site, await session_token(again))
