@@ -6,6 +6,7 @@ Ends all of it when the run ends. Leaves measuring to the rows.
 import asyncio
 import multiprocessing
 import secrets
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,9 +17,10 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, Self
 
+from authsvc.core.model import Permission
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.stores.embedded_postgres import EmbeddedPostgres
-from benchmarks import echo, guarded, load, seed, service
+from benchmarks import echo, edge, guarded, load, seed, service
 from benchmarks.samples import Sample
 from benchmarks.seed import Seeded
 
@@ -110,6 +112,28 @@ class Stage:
         """An instance of its own on SQLite, for those who subscribe by the thousand."""
         return self._service(f"sqlite:///{self.directory / 'followed.db'}", "followed")
 
+    @cached_property
+    def edge(self) -> Server:
+        """Envoy before the echo, which asks `sqlite` about each call."""
+        return self._edge(asks=True)
+
+    @cached_property
+    def edge_unasked(self) -> Server:
+        """The same, and nobody is asked."""
+        return self._edge(asks=False)
+
+    def _edge(self, asks: bool) -> Server:
+        authsvc = self.sqlite
+        assert authsvc.seeded is not None
+        key = authsvc.seeded.client_keys[Permission.INTROSPECT.value]
+        try:
+            envoy, port = edge.start(self.directory, authsvc.address, self.echo.address, key, asks)
+        except RuntimeError as error:
+            raise Failed(str(error)) from None
+        self._exits.callback(_terminate, envoy)
+        watched = {"cpu_us": authsvc.watched["cpu_us"], "envoy_us": envoy.pid}
+        return Server(f"127.0.0.1:{port}", watched, authsvc.seeded)
+
     def place(self, name: str) -> tuple[service.Place, Seeded]:
         """A place on SQLite for an instance that does not run yet, and what its database holds."""
         return self._place(f"sqlite:///{self.directory / name}.db", self._valkey(name), name)
@@ -165,6 +189,11 @@ def _end(process: SpawnProcess, orders: Connection) -> None:
     if process.is_alive():
         process.kill()
         process.join()
+
+
+def _terminate(running: "subprocess.Popen[bytes]") -> None:
+    running.terminate()
+    running.wait(_STOP_TIMEOUT_S)
 
 
 def _received(orders: Connection) -> Any:

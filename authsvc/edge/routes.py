@@ -28,8 +28,8 @@ _BROWSER_METHODS = (
 )
 _WELL_KNOWN = ("/.well-known/jwks.json", "/.well-known/oauth-authorization-server")
 _PAGES = ("/login", "/account", "/inspector")
-_PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
-_UNASKED = {ASK: {"@type": _PER_ROUTE, "disabled": True}}
+PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
+_UNASKED = {ASK: {"@type": PER_ROUTE, "disabled": True}}
 # Puts a filter that is off on every other route to work, with the settings it has there.
 _ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
 # What the server has no use for; its calls may carry 6 KiB of headers, and cookies of others take their share.
@@ -101,7 +101,7 @@ def _service(service: ServiceRoute) -> dict[str, Any]:
     return {
         "match": {"prefix": service.prefix},
         "route": {"cluster": service.name, "timeout": "0s" if streams else "60s"},
-        "typed_per_filter_config": {ASK: {"@type": _PER_ROUTE, "check_settings": settings}},
+        "typed_per_filter_config": {ASK: {"@type": PER_ROUTE, "check_settings": settings}},
     }
 
 
