@@ -105,7 +105,7 @@ def _write_nginx(
 ) -> tuple[list[str], dict[str, str]]:
     places = {
         "127.0.0.1:8081": f"127.0.0.1:{front.service.app.http.port}",
-        "127.0.0.1:8080": f"127.0.0.1:{front.port}",
+        "127.0.0.1:8443": f"127.0.0.1:{front.port}",
         "127.0.0.1:8000": f"127.0.0.1:{orders.port}",
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
         "/etc/authsvc/tls/cert.pem": str(front.certificate[0]),
