@@ -39,6 +39,7 @@ from authsvc.core.login_counters import ForgottenFailures
 from authsvc.core.model import LogPosition
 from authsvc.core.origins import Origins
 from authsvc.core.passwords import HashCost, PasswordHashing
+from authsvc.core.roll import RollCall
 from authsvc.core.sealing import CannotUnseal, Vault
 from authsvc.core.signing_keys import NO_KEYS, VAULT_PURPOSE, Keys, SigningKeyUnusable, ring_from_pem
 from authsvc.core.stored_hashes import StoredHashes
@@ -115,6 +116,7 @@ class App:
         self._registry = ClientRegistry(stores.clients, outside.clock)
         self._tail = Tail(stores.log, self._view, self._feed, outside.clock, outside.monotonic, self._on_move)
         self._announcer = Announcer(self._view, cache.sessions, stores.log, cache.hints, self._tail)
+        self._roll = RollCall(stores.instance, cache.roll, stores.peers, self._announcer, outside.monotonic)
         self._keys = Keys(NO_KEYS)
         self._signing_keys = self._open_signing_keys()
         self._housekeeping = self._open_housekeeping()
@@ -128,6 +130,7 @@ class App:
         await self._registry.load()
         await self._signing_keys.load()
         await self._signing_keys.step()
+        await self._roll.call()
         self.certificates = self._open_certificates()
         services = join_rules(self._parts())
         seen = InstanceMetrics(self._parts(), services.validator.lookups, self._housekeeping, self.health)
@@ -135,7 +138,7 @@ class App:
         self._server = self._build_server(services)
         await self._server.start()
         await self.http.open(self.settings, self._inside(services), self._shares_port)
-        self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()))
+        self._begin(self._tail.run(), self._tail.listen(self.cache.hints.listen()), self._roll.run())
         self._begin(self._late_uses.run())
         self._begin(self._last_seen.run(), self._beat(seen), self._keep_keys(), self._housekeeping.run())
         self._begin(StoreWatch(self.settings, self.stores, self.cache, self.metrics).run())
@@ -230,6 +233,7 @@ class App:
             view=self._view,
             feed=self._feed,
             tail=self._tail,
+            roll=self._roll,
             last_seen=self._last_seen,
             late_uses=self._late_uses,
             registry=self._registry,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from authsvc.app.instance import App, Development
 from authsvc.core.contracts import StoreUnavailable
+from authsvc.core.ids import new_id
 from authsvc.outside import Outside
 from authsvc.settings import Settings
 from authsvc.stores.sql import open_stores
@@ -26,8 +27,12 @@ async def open_app(
     `shares_port`: other processes may listen at its port, too. Raises StoreUnavailable if SQL does not answer.
     """
     traces = _open_traces(settings)
+    outside = outside or Outside()
     stores = open_stores(
-        settings.database_url.get_secret_value(), pool_size=settings.database_pool, spans=traces
+        settings.database_url.get_secret_value(),
+        pool_size=settings.database_pool,
+        spans=traces,
+        instance=new_id(outside.clock(), outside.random_bytes),
     )
     try:
         position = await stores.log.position()
@@ -37,7 +42,7 @@ async def open_app(
     cache = await open_cache(settings.cache_url.get_secret_value(), position.epoch)
     if traces is not None:
         cache = replace(cache, sessions=traces.sessions(cache.sessions))
-    return App(settings, outside or Outside(), stores, cache, development, shares_port, traces)
+    return App(settings, outside, stores, cache, development, shares_port, traces)
 
 
 def _open_traces(settings: Settings) -> "Traces | None":

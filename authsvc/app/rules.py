@@ -35,6 +35,7 @@ from authsvc.core.password_rules import PasswordRules
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.refresh import Refresh
 from authsvc.core.revoke import Revoke
+from authsvc.core.roll import RollCall
 from authsvc.core.sealing import Vault
 from authsvc.core.second_factors import SecondFactors
 from authsvc.core.signing_keys import Keys
@@ -66,6 +67,7 @@ class Parts:
     view: View
     feed: Feed
     tail: Tail
+    roll: RollCall
     last_seen: LastSeen
     late_uses: LateUses
     registry: ClientRegistry
@@ -104,6 +106,7 @@ class _Rules:
             parts.late_uses,
             outside.clock,
             outside.monotonic,
+            parts.roll.is_complete,
         )
 
     def services(self) -> Services:
@@ -244,7 +247,7 @@ class _Rules:
         parts = self._parts
         return Revoke(
             parts.stores.sessions,
-            parts.stores.log,
+            parts.view,
             parts.announcer,
             self._mint,
             self._own_tokens,

@@ -31,6 +31,13 @@ class Announcer:
         self._log = log
         self._hints = hints
         self._tail = tail
+        self._owes_epoch = False
+        self._bumped_to = 0
+
+    @property
+    def epoch(self) -> int:
+        """The latest epoch known here."""
+        return max(self._bumped_to, self._tail.position.epoch)
 
     async def announce(self, revoked: Revoked) -> None:
         """Spread what was revoked. Here it counts before this returns; elsewhere within half a second at the latest.
@@ -66,7 +73,17 @@ class Announcer:
             return False
         return True
 
+    async def settle(self) -> bool:
+        """Whether nothing is owed any more: each end that the cache could not be told of has moved the epoch."""
+        if self._owes_epoch:
+            await self._go_cold()
+        return not self._owes_epoch
+
     async def _go_cold(self) -> None:
-        # If SQL left right after the commit, the log entry itself still stops the session at every instance.
+        # If SQL left right after the commit, the log entry itself still stops the session wherever the log is read;
+        # and where it is not, an instance that owes an epoch is missed on the roll.
+        self._owes_epoch = True
         with suppress(StoreUnavailable):
-            self._cache.set_epoch(await self._log.bump_epoch())
+            self._bumped_to = await self._log.bump_epoch()
+            self._cache.set_epoch(self._bumped_to)
+            self._owes_epoch = False

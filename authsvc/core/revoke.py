@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from authsvc.core.announce import Announcer
 from authsvc.core.callers import Caller
 from authsvc.core.clock import Clock
-from authsvc.core.contracts import RevocationLog, Revoked, RevokeOrder, SessionStore
+from authsvc.core.contracts import Revoked, RevokeOrder, SessionStore
 from authsvc.core.errors import (
     AccessTokenRevoked,
     CallerNotPermitted,
@@ -22,6 +22,7 @@ from authsvc.core.model import AuditEvent, Permission, RevokeReason, Session
 from authsvc.core.operation import Asked
 from authsvc.core.own_tokens import OwnTokens
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs, kind_of
+from authsvc.core.view import View
 
 NOTHING = Revoked(0, (), ())
 # Reasons that only the service itself, or an admin, may give.
@@ -71,14 +72,14 @@ class Revoke:
     def __init__(
         self,
         sessions: SessionStore,
-        log: RevocationLog,
+        view: View,
         announcer: Announcer,
         mint: TokenMint,
         own_tokens: OwnTokens,
         clock: Clock,
     ) -> None:
         self._sessions = sessions
-        self._log = log
+        self._view = view
         self._announcer = announcer
         self._mint = mint
         self._own_tokens = own_tokens
@@ -92,10 +93,10 @@ class Revoke:
         revoked = await self._revoke(target, reason, asked)
         if revoked is None:
             return NOTHING
+        await self._announcer.announce(revoked)
         if not revoked.revision:
             # It had ended before, perhaps by a call whose reply got lost: who asks again reads their revocation too.
-            return replace(revoked, revision=(await self._log.position()).revision)
-        await self._announcer.announce(revoked)
+            return replace(revoked, revision=self._view.revision)
         return revoked
 
     async def _revoke(self, target: Target, reason: RevokeReason, asked: Asked) -> Revoked | None:

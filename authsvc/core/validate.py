@@ -2,13 +2,14 @@
 
 Leaves the cache's keys and clocks to the stores, and the write-behind of `seen_at` to core.last_seen.
 
-A cached record is believed only if the view does not revoke its session. Whatever the cache does not know is read from
-SQL, once for all who ask at the same time, behind a bulkhead: at most so many reads at once, so many waiting, and
-whoever comes on top of that is refused at once, so that a cold cache cannot drown the database.
+A cached record is believed only if the view does not revoke its session; by an instance whose view is old only while
+nobody can be revoking without the cache (core.roll). Whatever the cache does not know is read from SQL, once for all
+who ask at the same time, behind a bulkhead: at most so many reads at once, so many waiting, and whoever comes on top of
+that is refused at once, so that a cold cache cannot drown the database.
 """
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from authsvc.core.cached_sessions import CachedForm, LiveSession
@@ -24,6 +25,7 @@ from authsvc.core.errors import Overloaded, SessionNotActive
 from authsvc.core.last_seen import LastSeen
 from authsvc.core.late_uses import LateUses
 from authsvc.core.model import Session
+from authsvc.core.tail import VIEW_BOUND_MS
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs
 from authsvc.core.view import View
 
@@ -63,6 +65,7 @@ class SessionValidator:
         late_uses: LateUses,
         clock: Clock,
         monotonic: Clock,
+        is_roll_complete: Callable[[], bool],
     ) -> None:
         self._mint = mint
         self._form = form
@@ -72,6 +75,7 @@ class SessionValidator:
         self._late_uses = late_uses
         self._clock = clock
         self._monotonic = monotonic
+        self._is_roll_complete = is_roll_complete
         self.lookups = Lookups()
         self._cold = _ColdSessions(store, form, cache, last_seen, clock)
 
@@ -86,9 +90,8 @@ class SessionValidator:
             raise SessionNotActive from None
         started = self._monotonic()
         live = await self._look_up(session_hash)
-        if self._monotonic() - started > PAUSE:
-            # This process stood still: what was read may have been revoked since, and the view is just as old.
-            live = await self._look_up(session_hash)
+        if self._is_doubtful(started):
+            live = await self._ask_sql(session_hash)
         if live is None:
             self._late_uses.note(session_hash)
             raise SessionNotActive
@@ -100,12 +103,24 @@ class SessionValidator:
         asked = list({session_hash for session_hash in hashes if session_hash is not None})
         started = self._monotonic()
         live = await self._look_up_many(asked)
-        if self._monotonic() - started > PAUSE:
-            live = await self._look_up_many(asked)
+        if self._is_doubtful(started):
+            live = dict(zip(asked, await asyncio.gather(*map(self._ask_sql, asked)), strict=True))
         for session_hash, found in live.items():
             if found is None:
                 self._late_uses.note(session_hash)
         return [live.get(session_hash) if session_hash else None for session_hash in hashes]
+
+    def _is_doubtful(self, started: int) -> bool:
+        """Whether what a look-up begun then has found may have been revoked without our knowing: this process stood
+        still meanwhile; or it does not hear from SQL, and somebody may be revoking who cannot tell the cache."""
+        now = self._monotonic()
+        if now - started > PAUSE:
+            return True
+        return now - self._view.fresh_at > VIEW_BOUND_MS and not self._is_roll_complete()
+
+    async def _ask_sql(self, session_hash: bytes) -> LiveSession | None:
+        live = await self._cold.read_anew(session_hash)
+        return None if live is None or self._revoked(live) else live
 
     async def _look_up_many(self, asked: Sequence[bytes]) -> Mapping[bytes, LiveSession | None]:
         answers = await self._ask_cache(asked) if asked else ()
@@ -175,6 +190,7 @@ class _ColdSessions:
         self._clock = clock
         self._slots = asyncio.Semaphore(SQL_READS_AT_ONCE)
         self._under_way: dict[bytes, asyncio.Task[LiveSession | None]] = {}
+        self._reading_anew = 0
 
     async def get(self, session_hash: bytes) -> LiveSession | None:
         """Return the session if it is live; all who ask at the same time share one read."""
@@ -186,6 +202,16 @@ class _ColdSessions:
             self._under_way[session_hash] = task
             task.add_done_callback(lambda done: self._done(session_hash, done))
         return await asyncio.shield(task)
+
+    async def read_anew(self, session_hash: bytes) -> LiveSession | None:
+        """Return the session if it is live, as read from now on: nobody else's reading will do."""
+        if self._reading_anew >= SQL_READS_WAITING:
+            raise Overloaded
+        self._reading_anew += 1
+        try:
+            return await self._read(session_hash)
+        finally:
+            self._reading_anew -= 1
 
     def _done(self, session_hash: bytes, task: asyncio.Task[LiveSession | None]) -> None:
         del self._under_way[session_hash]

@@ -201,6 +201,17 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()[:16] if token else ""
 
 
+async def said(call: Awaitable[Any]) -> str:
+    """How a call ends: `OK`, the reason of its refusal, or the name of its code if nobody gave a reason."""
+    seen = Call("", 0, 0)
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        _read_refusal(seen, error, impatient=False)
+        return seen.reason
+    return "OK"
+
+
 def _read_refusal(call: Call, error: grpc.aio.AioRpcError, impatient: bool) -> None:
     details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin")
     call.reason = error.code().name

@@ -61,6 +61,15 @@ class Deployment:
             instance.sql.heal()
             instance.cache.heal()
 
+    async def mend(self) -> None:
+        """Heal everything, start what has ended, and return when every instance is sure of what it says."""
+        self.heal()
+        if not self.sql.is_running:
+            await asyncio.to_thread(self.sql.start)
+        await asyncio.gather(*(instance.start() for instance in self.instances if not instance.is_running))
+        for instance in self.instances:
+            await instance.serves(self.metadata("root"))
+
     async def add_users(self, names: Sequence[str]) -> None:
         """Create users with PASSWORD. One hash serves all of them: hashing is slow on purpose."""
         password_hash = argon2.PasswordHasher(memory_cost=19_456, time_cost=2, parallelism=1).hash(PASSWORD)
@@ -81,10 +90,12 @@ async def deployment(
     *,
     skews_ms: Sequence[int] = (),
     without: str = "",
+    bound_ms: int = 0,
     users: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Deployment]:
-    """Run so many instances for as long as the block runs; `skews_ms` is how far off each one's clock is."""
+    """Run so many instances for as long as the block runs; `skews_ms` is how far off each one's clock is.
+    `bound_ms`: see `launching`."""
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="authsvc-faults-")))
         sql = Sql()
@@ -109,7 +120,14 @@ async def deployment(
             given = settings_of(directory, url, cache.url(cache_wire.port)) | dict(settings or {})
             skew_ms = skews_ms[number] if number < len(skews_ms) else 0
             instance = Instance(
-                number, directory, given, sql_wire, cache_wire, skew_ms=skew_ms, without=without
+                number,
+                directory,
+                given,
+                sql_wire,
+                cache_wire,
+                skew_ms=skew_ms,
+                without=without,
+                bound_ms=bound_ms,
             )
             stack.push_async_callback(instance.close)
             made.instances.append(instance)

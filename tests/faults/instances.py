@@ -7,18 +7,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
 import grpc.aio
 
 from authsvc.stores.embedded import free_port
-from authsvc.v1 import admin_service_pb2_grpc, auth_service_pb2_grpc
+from authsvc.v1 import admin_service_pb2, admin_service_pb2_grpc, auth_service_pb2_grpc
 from tests.faults.proxy import Wire
 from tests.parts.processes import environment
 
 _ROOT = Path(__file__).parents[2]
 _START_S = 60.0
+Metadata = tuple[tuple[str, str], ...]
 _CHANNEL = (
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -44,6 +46,7 @@ class Instance:
         *,
         skew_ms: int = 0,
         without: str = "",
+        bound_ms: int = 0,
     ) -> None:
         self.number = number
         self.sql = sql
@@ -56,6 +59,7 @@ class Instance:
             "FAULTS_ARMED": str(self.armed),
             "FAULTS_SKEW_MS": str(skew_ms),
             "FAULTS_WITHOUT": without,
+            "FAULTS_BOUND_MS": str(bound_ms),
         }
         self._process: subprocess.Popen[bytes] | None = None
         self.channel = grpc.aio.insecure_channel(self.address, options=_CHANNEL)
@@ -95,6 +99,17 @@ class Instance:
             if not self.is_running or time.monotonic() > deadline:
                 raise NotServing(self.log.read_text()[-2000:])
             await asyncio.sleep(0.02)
+
+    async def serves(self, admin: Metadata, within_s: float = 10.0) -> None:
+        """Return when it answers what needs SQL. Raises NotServing."""
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            with suppress(grpc.aio.AioRpcError):
+                request = admin_service_pb2.ListUsersRequest(page_size=1)
+                await self.admin.ListUsers(request, metadata=admin, timeout=1)
+                return
+            await asyncio.sleep(0.05)
+        raise NotServing(self.log.read_text()[-2000:])
 
     async def kill(self) -> None:
         """Kill -9."""

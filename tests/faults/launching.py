@@ -2,6 +2,7 @@
 
     FAULTS_ARMED     a file; when it names a point, the process kills itself with SIGKILL on its way past it
     FAULTS_SKEW_MS   how far its time of day is off
+    FAULTS_BOUND_MS  how old a view, and a signature on the roll, may be: shorter than in service, as tests wait for it
     FAULTS_WITHOUT   guards to leave out, so that the harness can be seen to see: see `unguarded`
 
 Points are `<rpc> <place>`: an RPC that writes, and one of `before commit`, `after commit`, `before cache`, `before
@@ -107,6 +108,16 @@ def skew_clock(milliseconds: int) -> None:
     )
 
 
+def shorten_bounds(milliseconds: int) -> None:
+    """Let what is old be old sooner."""
+    from authsvc.core import roll, tail, validate
+
+    for module, name in ((tail, "VIEW_BOUND_MS"), (validate, "VIEW_BOUND_MS"), (validate, "PAUSE")):
+        setattr(module, name, milliseconds)
+    roll.SIGNED_FOR_MS = milliseconds
+    roll.SIGN_EVERY_SECONDS = milliseconds / 5000
+
+
 def main() -> None:
     """Load what the environment asks for, then be `authsvc`."""
     die_with_parent()
@@ -114,6 +125,8 @@ def main() -> None:
         install_points(Path(armed))
     if skew := int(os.environ.get("FAULTS_SKEW_MS", "0")):
         skew_clock(skew)
+    if bound := int(os.environ.get("FAULTS_BOUND_MS", "0")):
+        shorten_bounds(bound)
     if without := os.environ.get("FAULTS_WITHOUT"):
         from tests.faults.unguarded import GUARDS
 

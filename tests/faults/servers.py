@@ -25,13 +25,18 @@ class Sql(Postgres):
     """PostgreSQL that can be killed -9 as a whole, as by a loss of power, and that others can keep busy."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__({})
         self.database = ""
 
     @property
     def socket(self) -> str:
         """Where it listens."""
         return str(self.directory / ".s.PGSQL.5432")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a server."""
+        return self._process is not None
 
     def kill(self) -> None:
         """Kill every process of it at once."""

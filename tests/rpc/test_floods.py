@@ -87,6 +87,7 @@ def validator_of(service: Service) -> SessionValidator:
         app._late_uses,
         service.clock,
         monotonic_clock,
+        lambda: True,
     )
 
 

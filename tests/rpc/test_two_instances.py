@@ -8,6 +8,8 @@ import grpc
 import pytest
 
 from authsvc.core.clock import MINUTE
+from authsvc.core.contracts import RevokeOrder
+from authsvc.core.model import AuditEvent, RevokeReason
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
@@ -45,6 +47,26 @@ async def test_own_revocation_is_read(pair: Pair) -> None:
     exchange = pb.ExchangeSessionRequest(session_token=login.session_token, min_revision=revision)
     call = other.auth.ExchangeSession(exchange, metadata=other.by("gateway"))
     assert await outcome(call) == "SESSION_NOT_ACTIVE"
+
+
+async def test_acknowledged_again(pair: Pair) -> None:
+    """A revocation that was committed by an instance that could tell nobody counts here once it is acknowledged here.
+
+    Guarded by Announcer.announce, which reads the log before a revocation that finds nothing live is acknowledged.
+    """
+    one, other = pair
+    for _ in range(3):
+        login = await one.login()
+        await other.validate(login.session_token)
+        audit = AuditEvent("session.revoked", one.clock(), session_id=login.session.id)
+        order = RevokeOrder(one.clock(), RevokeReason.LOGOUT, MINUTE, audit)
+        await one.app.stores.sessions.revoke(login.session.id, order)
+
+        revoked = await other.revoke(token=login.session_token)
+
+        assert revoked.revoked_count == 0
+        assert await outcome(other.validate(login.session_token)) == "SESSION_NOT_ACTIVE"
+        assert not (await other.introspect(login.tokens.access_token)).active
 
 
 async def test_read_by_itself(pair: Pair) -> None:

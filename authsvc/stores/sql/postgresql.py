@@ -22,6 +22,7 @@ from authsvc.stores.sql.audit_rows import per_row_of, prefixed_values
 from authsvc.stores.sql.compiled import NO_VALUES, Compiler, Values, compiler
 from authsvc.stores.sql.database import Database, Rows, Transaction
 from authsvc.stores.sql.limits import Limits
+from authsvc.stores.sql.peers import connection_name
 from authsvc.stores.sql.pool import Pool
 from authsvc.stores.sql.stack import Stack
 from authsvc.stores.sql.tls import tls_of
@@ -36,7 +37,7 @@ def open_engine(url: URL, limits: Limits) -> AsyncEngine:
     )
 
 
-def _connector(url: URL, limits: Limits) -> Callable[[], Awaitable[asyncpg.Connection]]:
+def _connector(url: URL, limits: Limits, instance: str = "") -> Callable[[], Awaitable[asyncpg.Connection]]:
     tls = tls_of(url)
 
     async def connect() -> asyncpg.Connection:
@@ -45,20 +46,20 @@ def _connector(url: URL, limits: Limits) -> Callable[[], Awaitable[asyncpg.Conne
             ssl=tls,
             timeout=limits.connect_ms / SECOND,
             command_timeout=limits.command_ms / SECOND,
-            server_settings=_session_settings(limits),
+            server_settings=_session_settings(limits, instance),
         )
 
     return connect
 
 
-def _session_settings(limits: Limits) -> dict[str, str]:
+def _session_settings(limits: Limits, instance: str) -> dict[str, str]:
     """Settings for each connection.
 
     Revisions are gap-free only if READ COMMITTED statements see what earlier holders of the log's row lock have
     committed. A process that stops halfway must not hold that lock for long, hence the server's own timeouts.
     """
     return {
-        "application_name": "authsvc",
+        "application_name": connection_name(instance),
         "default_transaction_isolation": "read committed",
         "statement_timeout": str(2 * limits.command_ms),
         "idle_in_transaction_session_timeout": str(2 * limits.command_ms),
@@ -102,8 +103,8 @@ class PostgresTransaction(Transaction):
 class PostgresDatabase(Database):
     """A PostgreSQL database."""
 
-    def __init__(self, url: URL, pool_size: int, reserved_size: int, limits: Limits) -> None:
-        connect = _connector(url, limits)
+    def __init__(self, url: URL, pool_size: int, reserved_size: int, limits: Limits, instance: str) -> None:
+        connect = _connector(url, limits, instance)
 
         def pool(size: int) -> Pool:
             kept = Stack(connect, _close, asyncpg.Connection.is_closed, size, limits.pool_ms)

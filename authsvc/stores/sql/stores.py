@@ -1,5 +1,6 @@
 """Owns the bundle: one store of each kind over one database. Leaves the schema to `authsvc.stores.migrations`."""
 
+from authsvc.core.roll import Peers
 from authsvc.core.spans import Spans
 from authsvc.stores.sql import address
 from authsvc.stores.sql.audit import AuditLog
@@ -10,6 +11,7 @@ from authsvc.stores.sql.keys import KeyStore
 from authsvc.stores.sql.limits import Limits
 from authsvc.stores.sql.logins import LoginStore
 from authsvc.stores.sql.observed import ObservedDatabase
+from authsvc.stores.sql.peers import ConnectedPeers, NoPeers
 from authsvc.stores.sql.revocations import RevocationLog
 from authsvc.stores.sql.second_factors import SecondFactorStore
 from authsvc.stores.sql.sessions import SessionStore
@@ -20,8 +22,11 @@ from authsvc.stores.sql.users import UserStore
 class SqlStores:
     """Every store of one database. What each promises is in `core.contracts`."""
 
-    def __init__(self, database: ObservedDatabase) -> None:
+    def __init__(self, database: ObservedDatabase, instance: str, peers: Peers) -> None:
         self.database = database
+        self.instance = instance
+        """The name of the instance that uses them; empty for other programs."""
+        self.peers = peers
         self.users = UserStore(database)
         self.logins = LoginStore(database)
         self.clients = ClientStore(database)
@@ -49,16 +54,19 @@ def open_stores(
     reserved_size: int = 2,
     limits: Limits | None = None,
     spans: Spans | None = None,
+    instance: str = "",
 ) -> SqlStores:
-    """Open the stores of `postgresql://…` or `sqlite:///path`; nothing is connected before the first use.
+    """Open the stores of `postgresql://…` or `sqlite:///path`; nothing is connected before the first use. `instance` is
+    the name by which others find it there.
 
     On PostgreSQL at most `pool_size` + `reserved_size` connections. Raises UnknownDatabase.
     """
     url = address.parse(database_url)
     limits = limits or Limits()
     if not address.is_postgresql(url):
-        return SqlStores(ObservedDatabase(SqliteDatabase(url, pool_size, limits), spans))
+        return SqlStores(ObservedDatabase(SqliteDatabase(url, pool_size, limits), spans), instance, NoPeers())
 
     from authsvc.stores.sql.postgresql import PostgresDatabase  # asyncpg is installed only where it is used
 
-    return SqlStores(ObservedDatabase(PostgresDatabase(url, pool_size, reserved_size, limits), spans))
+    database = PostgresDatabase(url, pool_size, reserved_size, limits, instance)
+    return SqlStores(ObservedDatabase(database, spans), instance, ConnectedPeers(database))

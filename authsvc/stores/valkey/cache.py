@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from authsvc.core.contracts import Hints, SessionCache
 from authsvc.core.login_contract import LoginThrottle
+from authsvc.core.roll import Roll
 from authsvc.stores.valkey.address import CacheUrl, Kind, parse_cache_url
 from authsvc.stores.valkey.cluster import Cluster
 from authsvc.stores.valkey.hints import ValkeyHints
-from authsvc.stores.valkey.none import NoHints, NoSessions
+from authsvc.stores.valkey.none import NoHints, NoRoll, NoSessions
 from authsvc.stores.valkey.primary import SentinelPrimary, StandalonePrimary
+from authsvc.stores.valkey.roll import ValkeyRoll
 from authsvc.stores.valkey.sessions import ValkeySessions
 from authsvc.stores.valkey.soundness import weaknesses
 from authsvc.stores.valkey.throttle import ValkeyThrottle
@@ -26,6 +28,7 @@ class CacheStores:
     sessions: SessionCache
     throttle: LoginThrottle | None
     hints: Hints
+    roll: Roll
     is_up: Callable[[], bool]
     """Say whether every server is connected; always, if there is none."""
     ping: Callable[[], Awaitable[None]]
@@ -43,7 +46,7 @@ async def open_cache(url: str, epoch: int, timeout_ms: int = 250) -> CacheStores
     is one. A reply later than `timeout_ms` is none. Raises ValueError if the URL cannot be read.
     """
     if url == NO_CACHE:
-        return CacheStores(NoSessions(), None, NoHints(), _always, _nothing, _sound, _nothing)
+        return CacheStores(NoSessions(), None, NoHints(), NoRoll(), _always, _nothing, _sound, _nothing)
     timeout_s = timeout_ms / 1000
     topology = _open_topology(parse_cache_url(url), timeout_s)
     await topology.wait_up(_FIRST_CONNECT_S)
@@ -51,6 +54,7 @@ async def open_cache(url: str, epoch: int, timeout_ms: int = 250) -> CacheStores
         sessions=ValkeySessions(topology, epoch),
         throttle=ValkeyThrottle(topology),
         hints=ValkeyHints(topology, timeout_s),
+        roll=ValkeyRoll(topology),
         is_up=lambda: topology.is_up,
         ping=lambda: _ping(topology),
         weaknesses=lambda: weaknesses(topology),

@@ -1,9 +1,10 @@
 """Owns the cache of a deployment without one (`AUTHSVC_CACHE_URL=none`): it knows nothing, and SQL answers all."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from authsvc.core.contracts import CachedSession
+from authsvc.core.roll import Signature
 
 
 class NoSessions:
@@ -34,3 +35,10 @@ class NoHints:
     async def listen(self) -> AsyncIterator[None]:
         await asyncio.Event().wait()
         yield
+
+
+class NoRoll:
+    """A roll on which nobody is: there is no cache to believe."""
+
+    async def sign(self, name: str, epoch: int) -> Mapping[str, Signature]:
+        return {}

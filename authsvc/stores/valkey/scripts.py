@@ -19,7 +19,7 @@ class Script:
         """Pack the command that teaches the server this script."""
         return pack("SCRIPT", "LOAD", self.source)
 
-    def call(self, keys: list[bytes], *args: int) -> bytes:
+    def call(self, keys: list[bytes], *args: int | str) -> bytes:
         """Pack a call."""
         return pack("EVALSHA", self.sha, len(keys), *keys, *args)
 
@@ -28,4 +28,5 @@ VALIDATE = Script("validate")
 END = Script("end")
 HIT = Script("hit")
 SUCCEED = Script("succeed")
-ALL = (VALIDATE, END, HIT, SUCCEED)
+ROLL = Script("roll")
+ALL = (VALIDATE, END, HIT, SUCCEED, ROLL)
