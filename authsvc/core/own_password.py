@@ -3,6 +3,8 @@
 Guesses are counted, apart from logins: whoever guesses at the front door cannot keep the user from what they do inside.
 """
 
+from dataclasses import replace
+
 from authsvc.core.audit_contract import AuditLog
 from authsvc.core.clock import MINUTE, Clock
 from authsvc.core.contracts import UserStore
@@ -10,6 +12,7 @@ from authsvc.core.errors import InvalidCredentials, TooManyAttempts
 from authsvc.core.login_contract import LoginThrottle, ThrottleKey
 from authsvc.core.model import AuditEvent, UserSecret
 from authsvc.core.passwords import PasswordHashing
+from authsvc.core.rationing import Ration
 from authsvc.core.usernames import username_key
 
 _GUESSES = 5
@@ -33,15 +36,18 @@ class OwnPassword:
         self._throttle = throttle
         self._passwords = passwords
         self._clock = clock
+        self._ration = Ration(MINUTE, clock)
 
     async def check(self, user_id: str, password: str, wait_ms: int, failed: AuditEvent) -> UserSecret:
-        """Return the user's secret if this is the password; else record `failed`.
+        """Return the user's secret if this is the password; else record `failed`, or (once a minute) that it was too often.
 
         Raises InvalidCredentials, TooManyAttempts, Overloaded, StoreUnavailable.
         """
         charged = (ThrottleKey(f"password:{user_id}", _GUESSES, _WINDOW, forgotten_on_success=True),)
         throttled_ms = await self._throttle.hit(charged, self._clock())
         if throttled_ms:
+            if self._ration.lets(user_id):
+                await self._audit.record(replace(failed, event="login.throttled"))
             raise TooManyAttempts(throttled_ms)
         user = await self._users.get(user_id)
         secret = await self._users.get_secret(username_key(user.username)) if user else None

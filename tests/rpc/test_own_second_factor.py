@@ -99,7 +99,11 @@ async def test_guesses_of_the_password_have_an_end(service: Service) -> None:
     for _ in range(5):
         await outcome(enrolment(service, caller, password="quite the wrong pass phrase"))
 
-    assert await outcome(enrolment(service, caller, password=PASSWORD)) == "RATE_LIMITED"
+    for _ in range(3):
+        assert await outcome(enrolment(service, caller, password=PASSWORD)) == "RATE_LIMITED"
+    request = admin.ListAuditEventsRequest(event="login.throttled")
+    found = (await service.admin.ListAuditEvents(request, metadata=service.by("root"))).events
+    assert [event.user_id for event in found] == [service.user_ids["alice"]]
 
 
 async def test_only_users_have_second_factors(service: Service) -> None:
