@@ -28,6 +28,11 @@ _ALSO = (
     "cold_load_cpu_s",
     "server_bytes_per_entry",
     "server_start_s",
+    "goodput_share",
+    "p99_against_normal",
+    "refused_p99_ms",
+    "session_bytes",
+    "cached_session_bytes",
 )
 
 

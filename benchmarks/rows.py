@@ -12,6 +12,7 @@ from benchmarks.client_rows import Coalesced, LargeView, Revocation
 from benchmarks.load import Slice
 from benchmarks.overload import OverloadRow
 from benchmarks.samples import Sample
+from benchmarks.sizing import Sizes
 from benchmarks.stage import Stage
 
 IN_FLIGHT = 128
@@ -142,4 +143,5 @@ ROWS: tuple[Row, ...] = (
     Revocation("revocation_1000", "the same, 1,000 subscribers", 1_000),
     LargeView(),
     OverloadRow(),
+    Sizes(),
 )
