@@ -39,7 +39,7 @@ class OwnPassword:
         self._ration = Ration(MINUTE, clock)
 
     async def check(self, user_id: str, password: str, wait_ms: int, failed: AuditEvent) -> UserSecret:
-        """Return the user's secret if this is the password; else record `failed`, or once a minute that it is throttled.
+        """Return the user's secret if this is the password; else record `failed`, or once a minute the throttling.
 
         Raises InvalidCredentials, TooManyAttempts, Overloaded, StoreUnavailable.
         """

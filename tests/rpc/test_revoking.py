@@ -76,8 +76,8 @@ async def test_idempotent(service: Service) -> None:
 
 
 async def test_after_a_lost_reply(service_on_each: Service) -> None:
-    """To revoke again is OK, changes nothing, and tells a revision by which the session has ended, whatever names it: so
-    whoever lost the reply reads their own revocation, too. (Guard: `position` in Revoke.revoke.)"""
+    """To revoke again is OK, changes nothing, and tells a revision by which the session has ended, whatever names it:
+    so whoever lost the reply reads their own revocation, too. (Guard: `position` in Revoke.revoke.)"""
     service = service_on_each
     login = await service.login()
     by_web, root = bearer(service.keys["web"]), service.by("root")
