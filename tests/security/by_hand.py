@@ -67,6 +67,11 @@ class Attacker:
         )
         return block
 
+    def encode(self, fields: dict[str, str]) -> bytes:
+        """A header block of just these fields."""
+        block: bytes = self._encoder.encode(list(fields.items()))
+        return block
+
     def opened(self) -> frames.HeadersFrame:
         """The beginning of a call, which it never goes on with."""
         return frames.HeadersFrame(self.stream(), self.fields(), flags=["END_HEADERS"])
