@@ -7,7 +7,7 @@ import shutil
 import ssl
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
@@ -19,7 +19,7 @@ import grpc.aio
 import httpx
 import pytest
 
-from authsvc.core.cookies import REFRESH, SESSION
+from authsvc.core.cookies import DEVICE, LOGIN_PATH, REFRESH, REFRESH_PATH, SESSION
 from authsvc.edge.asked import Edge, Endpoint, read_service
 from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.stores.migrations import upgrade_to_head
@@ -31,7 +31,8 @@ needs_envoy = pytest.mark.skipif(ENVOY is None, reason="there is no Envoy here (
 ORDERS = Path(__file__).parents[2] / "docs" / "examples" / "serve_orders.py"
 CURL = shutil.which("curl")
 LOCAL = "127.0.0.1"
-Headers = Mapping[str, str]
+# Where browsers send what is not for every path.
+_PATHS = {REFRESH: REFRESH_PATH, DEVICE: LOGIN_PATH}
 
 
 @dataclass
@@ -64,9 +65,8 @@ class Visitor:
         return await self.ask("POST", "/v1/login", {"username": username, "password": PASSWORD, **wanted})
 
     def _cookies(self, path: str) -> str:
-        mine = self.jar.items()
         return "; ".join(
-            f"{name}={token}" for name, token in mine if name != REFRESH or path == "/v1/refresh"
+            f"{name}={token}" for name, token in self.jar.items() if _PATHS.get(name, path) == path
         )
 
 

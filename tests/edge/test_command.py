@@ -165,4 +165,4 @@ def test_envoy_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("os.access", lambda *_: False)
 
     with pytest.raises(CommandFailed, match=r"authsvc\[edge\]"):
-        edge._find()
+        edge.find_envoy()

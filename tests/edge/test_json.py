@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from authsvc.core.cookies import REFRESH, SESSION
+from authsvc.core.cookies import DEVICE, REFRESH, SESSION
 from tests.edge.standing import CURL, StandingEdge, Visitor, needs_envoy, reason
 from tests.parts.service import PASSWORD
 
@@ -35,7 +35,7 @@ async def test_login_and_logout(edge: StandingEdge) -> None:
     assert "eyJ" not in logged_in.text
     assert me.json()["session"]["username"] == "alice"
     assert [each.get("current") for each in listed.json()["sessions"]] == [True]
-    assert visitor.jar == {}
+    assert set(visitor.jar) == {DEVICE}
     visitor.jar = {SESSION: session, REFRESH: refresh}
     assert reason(await visitor.ask("GET", "/v1/session")) == "SESSION_NOT_ACTIVE"
     assert reason(await visitor.ask("POST", "/v1/refresh", {})) == "REFRESH_TOKEN_NOT_ACTIVE"
@@ -239,6 +239,6 @@ async def test_what_only_the_edge_says(edge: StandingEdge) -> None:
     )
 
     assert response.status_code == 200
-    assert set(visitor.jar) == {SESSION, REFRESH}
+    assert set(visitor.jar) == {SESSION, REFRESH, DEVICE}
     assert "sessionToken" not in response.json()
     assert response.json()["session"]["clientId"] == "edge"
