@@ -6,7 +6,7 @@ import sys
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from benchmarks import report
+from benchmarks import capacity, report
 from benchmarks.measure import measure, steps
 from benchmarks.rows import ECHO, ROWS, Row
 from benchmarks.samples import Result
@@ -24,6 +24,9 @@ def main() -> int:
         return 1
     report.print_table(rows, results, console)
     console.print(f"written: {report.write_json(results)}, {report.write_png(results)}", soft_wrap=True)
+    if len(rows) == len(ROWS):
+        capacity.write()
+        console.print(f"written: {capacity.DOCUMENT}", soft_wrap=True)
     return 0
 
 

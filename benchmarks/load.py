@@ -35,6 +35,7 @@ class Slice:
     seconds: float
     watched: Mapping[str, int]
     size: int = 1
+    channels: int = CHANNELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,20 +67,21 @@ class _Load:
                 task.cancel()
 
     async def _get_callers(self, order: Slice, seeded: Seeded | None) -> list[Call]:
-        channels = self._channels.setdefault(order.address, []) or self._open(order.address)
+        channels = self._channels.get(order.address) or self._open(order)
         key = (order.work, order.address)
         if key not in self._works:
             self._works[key] = order.work(seeded)
             await self._works[key].begin(channels[0])
         callers = self._callers.setdefault(key, [])
         while len(callers) < order.in_flight:
-            callers.append(self._works[key].caller(channels[len(callers) % CHANNELS]))
+            callers.append(self._works[key].caller(channels[len(callers) % len(channels)]))
         return callers[: order.in_flight]
 
-    def _open(self, address: str) -> list[grpc.aio.Channel]:
+    def _open(self, order: Slice) -> list[grpc.aio.Channel]:
         options = (("grpc.use_local_subchannel_pool", 1),)  # else channels to one address share a connection
-        self._channels[address] = [grpc.aio.insecure_channel(address, options) for _ in range(CHANNELS)]
-        return self._channels[address]
+        opened = [grpc.aio.insecure_channel(order.address, options) for _ in range(order.channels)]
+        self._channels[order.address] = opened
+        return opened
 
 
 async def _repeat(call: Call, stop_at: float, latencies: list[float]) -> None:

@@ -28,6 +28,8 @@ _ALSO = (
     "cold_load_cpu_s",
     "server_bytes_per_entry",
     "server_start_s",
+    "speed_up",
+    "speed_up_at_most",
     "goodput_share",
     "p99_against_normal",
     "refused_p99_ms",

@@ -14,6 +14,7 @@ from benchmarks.overload import OverloadRow
 from benchmarks.samples import Sample
 from benchmarks.sizing import Sizes
 from benchmarks.stage import Stage
+from benchmarks.working import Workers
 
 IN_FLIGHT = 128
 # As many tokens as 1,024 callers validate one by one: more at once is nothing but a queue in front of the cache.
@@ -144,4 +145,5 @@ ROWS: tuple[Row, ...] = (
     LargeView(),
     OverloadRow(),
     Sizes(),
+    Workers(),
 )
