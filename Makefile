@@ -40,7 +40,7 @@ test: setup ## all tests, on real PostgreSQL, SQLite and Valkey; ARGS go to pyte
 	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 .PHONY: check
-check: lint test ## what CI does: lint, types, import rules, stubs current, tests
+check: lint audit test ## what CI does: lint, types, import rules, stubs current, known vulnerabilities, tests
 
 .PHONY: lint
 lint: setup $(PROTO_VENV)/.synced ## check without the tests
@@ -50,6 +50,10 @@ lint: setup $(PROTO_VENV)/.synced ## check without the tests
 	@$(VENV)/bin/lint-imports --no-logo
 	@$(VENV)/bin/buf lint protos
 	@$(PROTO_PY) protos/generate.py --check
+
+.PHONY: audit
+audit: setup ## known vulnerabilities of what is installed, where the package index tells; elsewhere it says so
+	@$(PY) -m tests.security.audit_dependencies
 
 .PHONY: format
 format: setup ## format the code and mend what the linter can
