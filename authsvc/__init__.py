@@ -6,6 +6,8 @@ The rooms, each of which starts with a page on what it owns and what it leaves t
 `core`      the rules, without gRPC, SQL, Redis or a clock of their own
 `stores`    the outside world: SQL, Valkey, migrations
 `rpc`       what gRPC sees: servicers, policy, errors, interceptors
+`http`      what plain HTTP sees: pages, keys, proxies that ask who is let through
+`edge`      the configuration of Envoy, which stands before both
 `settings`  which settings there are, by subject; `config` reads them, and is the only reader of the environment
 `app`       the one place that joins the parts, with `outside` (clocks, chance) and `background` (ending tasks)
 `workers`   several processes at one port

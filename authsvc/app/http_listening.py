@@ -18,10 +18,15 @@ from authsvc.settings import Settings, is_local_address
 
 
 class HttpPort:
-    """The port that speaks HTTP, if the settings ask for one. `port`: 0 before it is open, and for a Unix socket."""
+    """The port that speaks HTTP, if the settings ask for one.
+
+    `port`: 0 before it is open, and for a Unix socket. `address`: as the settings have it, with the port that it has
+    got; empty while it is not open.
+    """
 
     def __init__(self) -> None:
         self.port = 0
+        self.address = ""
         self._listener: HttpListener | None = None
 
     async def open(self, settings: Settings, inside: Inside, shares_port: bool) -> None:
@@ -34,6 +39,8 @@ class HttpPort:
         except CannotListen as error:
             raise AddressTaken(str(error)) from None
         self._listener = listener
+        host, _, _ = settings.http_listen.rpartition(":")
+        self.address = f"{host}:{self.port}" if self.port else settings.http_listen
 
     def renew(self) -> None:
         """Show the new certificate."""

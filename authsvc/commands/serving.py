@@ -43,6 +43,7 @@ async def serve_alone(settings: Settings) -> None:
                 "serving",
                 address=address_of(app),
                 mtls_address=_mtls_address(app),
+                http=app.http.address or None,
                 issuer=settings.issuer,
                 metrics=metrics,
                 version=__version__,

@@ -62,6 +62,7 @@ async def _own(settings: Settings, count: int, stop: asyncio.Event) -> None:
                 "serving",
                 address=settings.listen,
                 mtls_address=settings.mtls_listen or None,
+                http=settings.http_listen or None,
                 issuer=settings.issuer,
                 metrics=metrics,
                 version=__version__,
