@@ -31,7 +31,7 @@ from authsvc.core.origins import Origins
 from authsvc.core.own_password import OwnPassword
 from authsvc.core.own_tokens import OwnTokens
 from authsvc.core.password_check import PasswordCheck
-from authsvc.core.password_rules import PasswordRules
+from authsvc.core.password_rules import PasswordRules, words_of_issuer
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.refresh import Refresh
 from authsvc.core.revoke import Revoke
@@ -271,10 +271,15 @@ class _Rules:
             users=parts.stores.users,
             own_password=self._own_password,
             passwords=parts.passwords,
-            rules=PasswordRules(parts.settings.password_min_length),
+            rules=self._password_rules(),
             announcer=parts.announcer,
             clock=parts.outside.clock,
         )
+
+    def _password_rules(self) -> PasswordRules:
+        settings = self._parts.settings
+        host = urlsplit(settings.issuer).hostname or ""
+        return PasswordRules(settings.password_min_length, words_of_issuer(host))
 
     def _users(self) -> Users:
         parts = self._parts
@@ -282,7 +287,7 @@ class _Rules:
             store=parts.stores.users,
             announcer=parts.announcer,
             passwords=parts.passwords,
-            rules=PasswordRules(parts.settings.password_min_length),
+            rules=self._password_rules(),
             clock=parts.outside.clock,
             random_bytes=parts.outside.random_bytes,
         )

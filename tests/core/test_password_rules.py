@@ -3,10 +3,10 @@
 import pytest
 
 from authsvc.core.errors import PasswordTooWeak
-from authsvc.core.password_rules import PasswordRules
+from authsvc.core.password_rules import PasswordRules, words_of_issuer
 from authsvc.core.passwords import normalised
 
-RULES = PasswordRules()
+RULES = PasswordRules(own_words=words_of_issuer("auth.example.com"))
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,13 @@ RULES = PasswordRules()
         "only lower case letters and spaces",
         "x7" * 7 + "unlike" * 10 + "pass",
         "\0 control characters are fine",
+        "the quick brown fox jumps over the lazy dog",
         "the quick brown fox " * 51,
+        "84623907515049928371",
+        "f3a-91c-77e-d04-b2",
+        "dragon monkey piano lighthouse",
+        "examplary behaviour",
+        "password to my heart's garden",
     ],
 )
 def test_good_passwords(password: str) -> None:
@@ -42,6 +48,19 @@ def test_good_passwords(password: str) -> None:
         "alexandrina-maria",
         "ALEXANDRINA-maria 123456",
         "alexandrina-mariaalexandrina-maria",
+        "alexandrina2019!!!",
+        "example.com-example.com",
+        "example-password-2024",
+        "Password123456789",
+        "P@ssw0rdP@ssw0rd",
+        "iloveyouforever99",
+        "dragon-monkey-1987-12",
+        "111122223333444",
+        "123456789123456789",
+        "qwertyuiopasdfgh",
+        "abcdefghijklmnop",
+        "correct horse battery staple",
+        "The Quick Brown Fox",
     ],
 )
 def test_weak_passwords(password: str) -> None:
