@@ -18,12 +18,21 @@ _USERS = 6
 
 
 @pytest.fixture(scope="module")
+def database() -> Iterator[Postgres]:
+    """A PostgreSQL as instances ask for it: one that waits for the disk."""
+    server = Postgres({})
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="module")
 def fleet(
-    postgres: Postgres, shared_valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory
+    database: Postgres, shared_valkey: EmbeddedValkey, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Fleet, str]]:
     """Three instances on PostgreSQL and Valkey, and the key of a client that may do everything."""
     directory = tmp_path_factory.mktemp("fleet")
-    database_url = postgres.url(asyncio.run(postgres.create_database()))
+    database_url = database.url("postgres")
     asyncio.run(upgrade_to_head(database_url))
     settings = processes.settings_of(directory, database_url, shared_valkey.url) | {"DRAIN_DELAY": "500ms"}
     key = _all_powerful(settings)

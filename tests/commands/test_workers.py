@@ -32,7 +32,7 @@ def _command(process: psutil.Process) -> list[str]:
 
 def _all_serve(serving: Serving, count: int = 2) -> None:
     serving.wait_for("serving")
-    processes.until(lambda: sum('"worker serving"' in line for line in serving.lines) >= count)
+    processes.until(lambda: sum("worker serving" in line for line in serving.lines) >= count, 60)
 
 
 def _ask(address: str) -> grpc.StatusCode:
