@@ -64,6 +64,10 @@ format: setup ## format the code and mend what the linter can
 bench: setup ## the table of costs against a bare gRPC echo; ARGS="--only NAME,NAME" runs a part
 	@$(PY) -m benchmarks $(ARGS)
 
+.PHONY: faults
+faults: setup ## break a deployment and see what it promises hold; ARGS="--minutes 10 --seed 1"
+	@$(PY) -m tests.faults $(ARGS)
+
 .PHONY: proto
 proto: $(PROTO_VENV)/.synced ## write the stubs in authsvc/v1 anew from protos/
 	@$(PROTO_PY) protos/generate.py

@@ -82,11 +82,11 @@ class SessionStore(Protocol):
         also if there is a session of this id.
         """
 
-    async def get(self, session_id: str) -> Session | None:
-        """Return the session, live or ended."""
+    async def get(self, session_id: str, *, urgent: bool = False) -> Session | None:
+        """Return the session, live or ended. An urgent reading, in order to revoke, MUST not wait behind others."""
 
-    async def get_by_session_hash(self, session_hash: bytes) -> Session | None:
-        """Return the session with this session token, live or ended."""
+    async def get_by_session_hash(self, session_hash: bytes, *, urgent: bool = False) -> Session | None:
+        """Return the session with this session token, live or ended. `urgent` as with `get`."""
 
     async def get_refresh(self, session_id: str) -> tuple[Session, RefreshState] | None:
         """Return the session and its refresh state, live or ended. None also if it has no refresh token."""

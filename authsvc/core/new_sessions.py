@@ -86,8 +86,7 @@ class NewSessions:
         refresh_token = self._mint.refresh_token(session.id, 0) if has_tokens else None
         access = self._issue(session) if has_tokens else None
         hashes = NewTokens(_hash(session_token), _hash(refresh_token))
-        event = creation(session)
-        if not await self._sessions.create(session, hashes, password_changed_at, event):
+        if not await self._create(session, hashes, password_changed_at):
             return None
         await self._warm_cache(session, session_token)
         return LoggedIn(
@@ -96,6 +95,20 @@ class NewSessions:
             refresh_token.text if refresh_token else "",
             access,
         )
+
+    async def _create(self, session: Session, hashes: NewTokens, password_changed_at: int) -> bool:
+        """Store it. If nobody knows whether that was done, look whether it is there, with these very tokens."""
+        try:
+            return await self._sessions.create(session, hashes, password_changed_at, creation(session))
+        except StoreUnavailable:
+            if hashes.session_hash is not None:
+                is_there = await self._sessions.get_by_session_hash(hashes.session_hash) is not None
+            else:
+                found = await self._sessions.get_refresh(session.id)
+                is_there = found is not None and found[1].refresh_hash == hashes.refresh_hash
+            if not is_there:
+                raise
+            return True
 
     def _issue(self, session: Session) -> AccessToken:
         return self._access.issue(session, session.audiences, session.scopes, session.created_at)

@@ -20,7 +20,7 @@ from authsvc.core.access_tokens import AccessToken, AccessTokens
 from authsvc.core.announce import Announcer
 from authsvc.core.client_registry import ClientRegistry
 from authsvc.core.clock import SECOND, Clock
-from authsvc.core.contracts import RevokeOrder, Rotation, SessionStore
+from authsvc.core.contracts import RevokeOrder, Rotation, SessionStore, StoreUnavailable
 from authsvc.core.errors import CallerNotPermitted, RefreshTokenNotActive, RefreshTokenReused
 from authsvc.core.grants import granted
 from authsvc.core.ids import made_at
@@ -124,13 +124,23 @@ class Refresh:
             now=now,
             device=asked.device,
         )
-        session = await self._sessions.rotate(rotation, _event("token.rotated", presented, asked, now))
+        session = await self._rotate(rotation, _event("token.rotated", presented, asked, now))
         replayed = session is None
         text = successor.text
         if session is None:
             session, text = await self._not_rotated(presented, asked, now)
         access = self._access.issue(session, *granted(session, (client,), audiences, scopes), now)
         return Refreshed(session, text, access, replayed)
+
+    async def _rotate(self, rotation: Rotation, event: AuditEvent) -> Session | None:
+        """Rotate. If nobody knows whether that was done, look whether the row holds this very successor."""
+        try:
+            return await self._sessions.rotate(rotation, event)
+        except StoreUnavailable:
+            found = await self._sessions.get_refresh(rotation.session_id)
+            if found is None or found[0].revoked_at or found[1].refresh_hash != rotation.successor_hash:
+                raise
+            return found[0]
 
     async def _check_narrows(
         self, client: Client, presented: RefreshToken, audiences: Sequence[str], scopes: Sequence[str]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from authsvc.core.announce import Announcer
 from authsvc.core.callers import Caller
 from authsvc.core.clock import Clock
-from authsvc.core.contracts import Revoked, RevokeOrder, SessionStore
+from authsvc.core.contracts import Revoked, RevokeOrder, SessionStore, StoreUnavailable
 from authsvc.core.errors import (
     AccessTokenRevoked,
     CallerNotPermitted,
@@ -131,7 +131,7 @@ class Revoke:
         caller = asked.caller
         if not caller.user_id and not caller.has(Permission.ADMIN):
             raise CallerNotPermitted if caller.is_known else CredentialsMissing
-        session = await self._sessions.get(session_id)
+        session = await self._sessions.get(session_id, urgent=True)
         if session is None:
             return None
         _require_own(caller, session.user_id)
@@ -141,7 +141,14 @@ class Revoke:
         if session.revoked_at is not None:
             return NOTHING
         order = self._order(reason, asked, user_id=session.user_id, session_id=session.id)
-        return await self._sessions.revoke(session.id, order)
+        try:
+            return await self._sessions.revoke(session.id, order)
+        except StoreUnavailable:
+            # Nobody knows whether that was done: look whether the session has ended, by this or another hand.
+            found = await self._sessions.get(session.id, urgent=True)
+            if found is None or found.revoked_at is None:
+                raise
+            return NOTHING
 
     async def _session_of(self, token: str) -> Session | None:
         """Return the session of a token that is ours. Any generation of a refresh token names its session; an access
@@ -149,12 +156,13 @@ class Revoke:
         try:
             match kind_of(token):
                 case Kind.SESSION:
-                    return await self._sessions.get_by_session_hash(self._mint.hash_of(Kind.SESSION, token))
+                    session_hash = self._mint.hash_of(Kind.SESSION, token)
+                    return await self._sessions.get_by_session_hash(session_hash, urgent=True)
                 case Kind.REFRESH:
-                    return await self._sessions.get(self._mint.read_refresh(token).session_id)
+                    return await self._sessions.get(self._mint.read_refresh(token).session_id, urgent=True)
                 case Kind.CLIENT_KEY:
                     return None
-            return await self._sessions.get(self._own_tokens.check(token).session_id)
+            return await self._sessions.get(self._own_tokens.check(token).session_id, urgent=True)
         except AccessTokenRevoked:
             raise
         except (TokenNotOurs, Refusal):

@@ -8,6 +8,7 @@ starts again from a snapshot, and so do all who follow.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 
 from authsvc.core.clock import SECOND, Clock
 from authsvc.core.contracts import RevocationLog, StoreUnavailable
@@ -73,7 +74,8 @@ class Tail:
             with suppress(StoreUnavailable):
                 await asyncio.shield(under_way)
         if self._polling is None or self._polling is under_way:
-            self._polling = asyncio.create_task(self._read())
+            # It is everybody's reading, so nobody's impatience counts.
+            self._polling = asyncio.create_task(self._read(), context=Context())
             self._polling.add_done_callback(self._polled)
         await asyncio.shield(self._polling)
 

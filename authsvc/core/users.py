@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from authsvc.core.announce import Announcer
 from authsvc.core.clock import Clock
-from authsvc.core.contracts import Revoked, RevokeOrder, UserStore
+from authsvc.core.contracts import Revoked, RevokeOrder, StoreUnavailable, UserStore
 from authsvc.core.errors import InvalidRequest, NotFound, UsernameTaken
 from authsvc.core.ids import new_id
 from authsvc.core.lifetimes import REVOCATION_GRACE
@@ -59,10 +59,13 @@ class Users:
         now = self._clock()
         user = User(new_id(now, self._random_bytes), username, scopes, now, None, now)
         password_hash = await self._to_store(user, new.password, new.password_hash, asked)
-        if not await self._store.create(
-            user, username_key(username), password_hash, self._event("user.created", user.id, asked)
-        ):
-            raise UsernameTaken
+        event = self._event("user.created", user.id, asked)
+        try:
+            if not await self._store.create(user, username_key(username), password_hash, event):
+                raise UsernameTaken
+        except StoreUnavailable:
+            if await self._store.get(user.id) is None:  # else that was done, and only its reply is lost
+                raise
         return user
 
     async def get(self, user_id: str = "", username: str = "") -> User:

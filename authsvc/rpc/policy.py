@@ -24,30 +24,44 @@ class Open(Enum):
     """Anybody who sends no `authorization` or a good one; the rule itself judges what they may do."""
 
 
+class Shedding(Enum):
+    """When calls of an RPC are refused because there are too many under way."""
+
+    FIRST = auto()
+    """Before others: what can wait."""
+    LAST = auto()
+    """When all there is room for is taken: what requests to other services wait for."""
+    BEYOND = auto()
+    """Only far beyond that: what ends something. Whoever is under attack must be able to."""
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """How one RPC is guarded and run.
 
     `writes`: runs to its end even if the caller goes away. `default_ms`: the deadline of a call that brings none.
-    `quiet`: success is counted, not logged.
+    `quiet`: success is counted, not logged. `shed`: when there is too much to do.
     """
 
     needs: Permission | Open
     writes: bool = False
     default_ms: int = 2 * SECOND
     quiet: bool = False
+    shed: Shedding = Shedding.FIRST
 
 
 _ADMIN_READ = Row(Permission.ADMIN)
 _ADMIN_WRITE = Row(Permission.ADMIN, writes=True)
+_ADMIN_END = Row(Permission.ADMIN, writes=True, shed=Shedding.BEYOND)
+_CHECK = Row(Permission.INTROSPECT, quiet=True, shed=Shedding.LAST)
 
 POLICY: Mapping[str, Row] = {
     "authsvc.v1.AuthService/Login": Row(Permission.LOGIN, writes=True, default_ms=10 * SECOND),
     "authsvc.v1.AuthService/Refresh": Row(Permission.LOGIN, writes=True),
-    "authsvc.v1.AuthService/Revoke": Row(Open.JUDGED, writes=True),
-    "authsvc.v1.AuthService/ValidateSession": Row(Permission.INTROSPECT, quiet=True),
-    "authsvc.v1.AuthService/BatchValidateSessions": Row(Permission.INTROSPECT, quiet=True),
-    "authsvc.v1.AuthService/ExchangeSession": Row(Permission.INTROSPECT, quiet=True),
+    "authsvc.v1.AuthService/Revoke": Row(Open.JUDGED, writes=True, shed=Shedding.BEYOND),
+    "authsvc.v1.AuthService/ValidateSession": _CHECK,
+    "authsvc.v1.AuthService/BatchValidateSessions": _CHECK,
+    "authsvc.v1.AuthService/ExchangeSession": _CHECK,
     "authsvc.v1.AuthService/Introspect": Row(Permission.INTROSPECT, quiet=True),
     "authsvc.v1.AuthService/ListSessions": Row(Open.JUDGED),
     "authsvc.v1.AuthService/ChangePassword": Row(Open.JUDGED, writes=True, default_ms=10 * SECOND),
@@ -58,14 +72,14 @@ POLICY: Mapping[str, Row] = {
     "authsvc.v1.AuthService/ConfirmTotp": Row(Open.JUDGED, writes=True),
     "authsvc.v1.AuthService/DisableTotp": Row(Open.JUDGED, writes=True),
     "authsvc.v1.AuthService/RegenerateRecoveryCodes": Row(Open.JUDGED, writes=True),
-    "authsvc.v1.AuthService/GetKeySet": Row(Open.PUBLIC, quiet=True),
+    "authsvc.v1.AuthService/GetKeySet": Row(Open.PUBLIC, quiet=True, shed=Shedding.LAST),
     "authsvc.v1.AuthService/Watch": Row(Permission.INTROSPECT),
-    "envoy.service.auth.v3.Authorization/Check": Row(Permission.INTROSPECT, quiet=True),
+    "envoy.service.auth.v3.Authorization/Check": _CHECK,
     "authsvc.v1.AdminService/CreateUser": Row(Permission.ADMIN, writes=True, default_ms=10 * SECOND),
     "authsvc.v1.AdminService/GetUser": _ADMIN_READ,
     "authsvc.v1.AdminService/ListUsers": _ADMIN_READ,
     "authsvc.v1.AdminService/SetPassword": Row(Permission.ADMIN, writes=True, default_ms=10 * SECOND),
-    "authsvc.v1.AdminService/DisableUser": _ADMIN_WRITE,
+    "authsvc.v1.AdminService/DisableUser": _ADMIN_END,
     "authsvc.v1.AdminService/EnableUser": _ADMIN_WRITE,
     "authsvc.v1.AdminService/SetScopes": _ADMIN_WRITE,
     "authsvc.v1.AdminService/ResetSecondFactor": _ADMIN_WRITE,
@@ -73,10 +87,10 @@ POLICY: Mapping[str, Row] = {
     "authsvc.v1.AdminService/UpdateClient": _ADMIN_WRITE,
     "authsvc.v1.AdminService/ListClients": _ADMIN_READ,
     "authsvc.v1.AdminService/RotateClientKey": _ADMIN_WRITE,
-    "authsvc.v1.AdminService/RevokeClient": _ADMIN_WRITE,
+    "authsvc.v1.AdminService/RevokeClient": _ADMIN_END,
     "authsvc.v1.AdminService/ListSigningKeys": _ADMIN_READ,
     "authsvc.v1.AdminService/RotateSigningKey": _ADMIN_WRITE,
-    "authsvc.v1.AdminService/TaintSigningKey": _ADMIN_WRITE,
+    "authsvc.v1.AdminService/TaintSigningKey": _ADMIN_END,
     "authsvc.v1.AdminService/ListAuditEvents": _ADMIN_READ,
     "authsvc.v1.AdminService/ExplainToken": _ADMIN_READ,
 }

@@ -2,12 +2,13 @@
 
 A caller's deadline cancels the handler at whatever it awaits, which might be the commit; then nobody would know what
 became of it, and what follows the commit (the view, the cache) would be left out. So writing happens in a task of its
-own; the caller's going away only stops the waiting for it.
+own; the caller's going away only stops the waiting for it. What has not yet begun by then is not begun (core.patience).
 """
 
 import asyncio
 from typing import Any
 
+from authsvc.core.patience import wait_at_most
 from authsvc.rpc.call import Call
 from authsvc.rpc.interceptors.handler import Handler, Method
 
@@ -24,6 +25,7 @@ class Shield:
             return handler
 
         async def shielded(request: Any, call: Call) -> Any:
+            wait_at_most(call.wait_ms)
             task: asyncio.Task[Any] = asyncio.ensure_future(handler(request, call))
             self._under_way.add(task)
             task.add_done_callback(self._done)

@@ -1,8 +1,9 @@
 """Owns what a database is to the stores. Leaves connections to `postgresql` and `sqlite`.
 
 Statements are built with SQLAlchemy Core and are the same for both. Two ways to change something: `change` is one
-statement, committed when it returns (on PostgreSQL one round trip); `write` is a transaction of several. Revocations
-use places of their own (`reserved`), so that they get through when everything else is busy.
+statement, committed when it returns (on PostgreSQL one round trip); `write` is a transaction of several.
+
+What must get through when everything else is busy has connections of its own: see `Place`.
 
 Every method may raise StoreUnavailable, and then nothing is known; and failures.RuleBroken.
 """
@@ -10,6 +11,7 @@ Every method may raise StoreUnavailable, and then nothing is known; and failures
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from enum import Enum, auto
 from typing import Any
 
 from sqlalchemy import ClauseElement, Delete, Insert, Update, text
@@ -22,6 +24,16 @@ Row = Sequence[Any]
 Rows = Sequence[Row]
 
 _SIGN_OF_LIFE = text("SELECT 1")
+
+
+class Place(Enum):
+    """Whose connections to use."""
+
+    ORDINARY = auto()
+    REVOKING = auto()
+    """For what ends things, and what has to be looked up for it."""
+    FOLLOWING = auto()
+    """For reading the revocation log. One reader at a time."""
 
 
 class Transaction(ABC):
@@ -43,7 +55,9 @@ class Database(ABC):
     """Its pools of connections, by what they are for."""
 
     @abstractmethod
-    async def read(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:
+    async def read(
+        self, statement: ClauseElement, values: Values = NO_VALUES, place: Place = Place.ORDINARY
+    ) -> Rows:
         """Return the rows of one SELECT, as of the newest commit."""
 
     @abstractmethod
@@ -58,7 +72,8 @@ class Database(ABC):
 
     @abstractmethod
     def write(self, *, reserved: bool = False) -> AbstractAsyncContextManager[Transaction]:
-        """Open a transaction, committed at the end of the block and rolled back if the block raises."""
+        """Open a transaction, committed at the end of the block and rolled back if the block raises. `reserved`: in a
+        place for revoking."""
 
     @abstractmethod
     async def close(self) -> None:

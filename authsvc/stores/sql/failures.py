@@ -31,8 +31,14 @@ except ImportError:  # the `postgres` extra is not installed
 else:
     _broken += (postgresql.IntegrityConstraintViolationError,)
     _mistakes += (postgresql.SyntaxOrAccessError, postgresql.DataError)
-    # The last is what SQLAlchemy makes of the others while it sets a new connection up.
-    _trouble += (postgresql.PostgresError, postgresql.InterfaceError, AsyncAdapt_asyncpg_dbapi.Error)
+    # InternalClientError: the connection was broken off while it was at something. The last is what SQLAlchemy makes of
+    # the others while it sets a new connection up.
+    _trouble += (
+        postgresql.PostgresError,
+        postgresql.InterfaceError,
+        postgresql.InternalClientError,
+        AsyncAdapt_asyncpg_dbapi.Error,
+    )
 
 
 @contextmanager

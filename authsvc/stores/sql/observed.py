@@ -14,7 +14,7 @@ from authsvc.core.durations import Durations
 from authsvc.core.model import AuditEvent
 from authsvc.core.spans import Spans
 from authsvc.stores.sql.compiled import NO_VALUES, Values
-from authsvc.stores.sql.database import Database, Rows, Transaction
+from authsvc.stores.sql.database import Database, Place, Rows, Transaction
 
 _NO_SPAN: AbstractContextManager[Any] = nullcontext()
 
@@ -36,10 +36,12 @@ class ObservedDatabase(Database):
         self.pools = inner.pools
         self.numbers = StatementNumbers()
 
-    async def read(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:
+    async def read(
+        self, statement: ClauseElement, values: Values = NO_VALUES, place: Place = Place.ORDINARY
+    ) -> Rows:
         """Return the rows of one SELECT, as of the newest commit."""
         with _Timed(self.numbers, "read"), self._span(statement):
-            return await self._inner.read(statement, values)
+            return await self._inner.read(statement, values, place)
 
     async def change(
         self, statement: Insert | Update | Delete, values: Values = NO_VALUES, event: AuditEvent | None = None

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from authsvc.core import patience
+from authsvc.core.contracts import StoreUnavailable
 from authsvc.stores.sql.failures import translated
 
 
@@ -75,6 +77,9 @@ class Pool:
             connection = await self._keeper.take()
         finally:
             self.waiting -= 1
+        if patience.is_over():
+            self._keeper.give_back(connection)
+            raise StoreUnavailable("a connection came too late")
         self.lent += 1
         return connection
 

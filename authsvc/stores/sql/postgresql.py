@@ -4,8 +4,9 @@ asyncpg talks, a `Stack` keeps. Borrowing and giving back costs no round trip: n
 has closed a connection), and no ROLLBACK where no transaction was begun.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -20,7 +21,7 @@ from authsvc.core.model import AuditEvent
 from authsvc.stores.sql import address
 from authsvc.stores.sql.audit_rows import per_row_of, prefixed_values
 from authsvc.stores.sql.compiled import NO_VALUES, Compiler, Values, compiler
-from authsvc.stores.sql.database import Database, Rows, Transaction
+from authsvc.stores.sql.database import Database, Place, Rows, Transaction
 from authsvc.stores.sql.limits import Limits
 from authsvc.stores.sql.peers import connection_name
 from authsvc.stores.sql.pool import Pool
@@ -45,7 +46,6 @@ def _connector(url: URL, limits: Limits, instance: str = "") -> Callable[[], Awa
             address.dsn(url),
             ssl=tls,
             timeout=limits.connect_ms / SECOND,
-            command_timeout=limits.command_ms / SECOND,
             server_settings=_session_settings(limits, instance),
         )
 
@@ -56,13 +56,15 @@ def _session_settings(limits: Limits, instance: str) -> dict[str, str]:
     """Settings for each connection.
 
     Revisions are gap-free only if READ COMMITTED statements see what earlier holders of the log's row lock have
-    committed. A process that stops halfway must not hold that lock for long, hence the server's own timeouts.
+    committed. A process that stops halfway must not hold that lock for long, hence the server's own time-outs: others
+    still get their turn within their own. There is none for statements: it would end a commit's waiting for the
+    standby, too, and then everybody would see what the standby has not got.
     """
     return {
         "application_name": connection_name(instance),
         "default_transaction_isolation": "read committed",
-        "statement_timeout": str(2 * limits.command_ms),
-        "idle_in_transaction_session_timeout": str(2 * limits.command_ms),
+        "lock_timeout": str(limits.command_ms),
+        "idle_in_transaction_session_timeout": str(limits.command_ms // 2),
     }
 
 
@@ -72,6 +74,20 @@ async def _close(connection: asyncpg.Connection) -> None:
         await connection.close(timeout=_GOODBYE_S)
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
         connection.terminate()
+
+
+@contextmanager
+def _no_longer_than(seconds: float, connection: asyncpg.Connection) -> Iterator[None]:
+    """Break the connection off if the block takes longer.
+
+    asyncpg's own time-outs would ask the server to cancel the statement. A commit that waits for the standby would then
+    end at once, seen by everybody, though the standby has not got it: gone after a failover, whoever has read it.
+    """
+    timer = asyncio.get_running_loop().call_later(seconds, connection.terminate)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @lru_cache
@@ -84,20 +100,23 @@ def _with_event(statement: Insert | Update | Delete) -> Select[*tuple[Any, ...]]
 class PostgresTransaction(Transaction):
     """A transaction under way on a borrowed connection."""
 
-    def __init__(self, compiled: Compiler, connection: asyncpg.Connection) -> None:
+    def __init__(self, compiled: Compiler, connection: asyncpg.Connection, longest_s: float) -> None:
         self._compile = compiled
         self._connection = connection
+        self._longest_s = longest_s
 
     async def run(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:
         """Run a statement and return its rows."""
         compiled = self._compile(statement)
-        rows: Rows = await self._connection.fetch(compiled.sql, *compiled.arguments(values))
-        return rows
+        with _no_longer_than(self._longest_s, self._connection):
+            rows: Rows = await self._connection.fetch(compiled.sql, *compiled.arguments(values))
+            return rows
 
     async def run_many(self, statement: ClauseElement, many: Iterable[Values]) -> None:
         """Run a statement once for each set of values."""
         compiled = self._compile(statement)
-        await self._connection.executemany(compiled.sql, [compiled.arguments(values) for values in many])
+        with _no_longer_than(self._longest_s, self._connection):
+            await self._connection.executemany(compiled.sql, [compiled.arguments(each) for each in many])
 
 
 class PostgresDatabase(Database):
@@ -110,16 +129,24 @@ class PostgresDatabase(Database):
             kept = Stack(connect, _close, asyncpg.Connection.is_closed, size, limits.pool_ms)
             return Pool(kept, _close, (asyncpg.PostgresError,))
 
-        self._main, self._reserved = pool(pool_size), pool(reserved_size)
-        self.pools = {"main": self._main, "reserved": self._reserved}
+        self._places = {
+            Place.ORDINARY: pool(pool_size),
+            Place.REVOKING: pool(reserved_size),
+            Place.FOLLOWING: pool(1),
+        }
+        self.pools = {place.name.lower(): kept for place, kept in self._places.items()}
+        self._longest_s = limits.command_ms / SECOND
         self._compile = compiler(PGDialect_asyncpg())  # type: ignore[no-untyped-call]
 
-    async def read(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:
+    async def read(
+        self, statement: ClauseElement, values: Values = NO_VALUES, place: Place = Place.ORDINARY
+    ) -> Rows:
         """Return the rows of one SELECT, as of the newest commit."""
         compiled = self._compile(statement)
-        async with self._main.borrow() as connection:
-            rows: Rows = await connection.fetch(compiled.sql, *compiled.arguments(values))
-            return rows
+        async with self._places[place].borrow() as connection:
+            with _no_longer_than(self._longest_s, connection):
+                rows: Rows = await connection.fetch(compiled.sql, *compiled.arguments(values))
+                return rows
 
     async def change(
         self, statement: Insert | Update | Delete, values: Values = NO_VALUES, event: AuditEvent | None = None
@@ -132,17 +159,22 @@ class PostgresDatabase(Database):
     @asynccontextmanager
     async def write(self, *, reserved: bool = False) -> AsyncIterator[Transaction]:
         """Open a transaction, committed at the end of the block and rolled back if the block raises."""
-        pool = self._reserved if reserved else self._main
-        async with pool.borrow() as connection:
-            await connection.execute("BEGIN")
+        place = Place.REVOKING if reserved else Place.ORDINARY
+        async with self._places[place].borrow() as connection:
+            await self._say("BEGIN", connection)
             try:
-                yield PostgresTransaction(self._compile, connection)
+                yield PostgresTransaction(self._compile, connection, self._longest_s)
             except Exception:
-                await connection.execute("ROLLBACK")
+                if not connection.is_closed():
+                    await self._say("ROLLBACK", connection)
                 raise
-            await connection.execute("COMMIT")
+            await self._say("COMMIT", connection)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._main.close()
-        await self._reserved.close()
+        for pool in self._places.values():
+            await pool.close()
+
+    async def _say(self, command: str, connection: asyncpg.Connection) -> None:
+        with _no_longer_than(self._longest_s, connection):
+            await connection.execute(command)

@@ -12,7 +12,7 @@ from sqlalchemy import BigInteger, bindparam, select, update
 
 from authsvc.core.model import LogPosition, Revocation
 from authsvc.stores.sql.compiled import insert_whole
-from authsvc.stores.sql.database import Database, Transaction
+from authsvc.stores.sql.database import Database, Place, Transaction
 from authsvc.stores.sql.rows import (
     POSITION_COLUMNS,
     REVOCATION_COLUMNS,
@@ -52,11 +52,11 @@ class RevocationLog:
 
     async def position(self) -> LogPosition:
         """Return where the log stands."""
-        return position((await self._database.read(_POSITION))[0])
+        return position((await self._database.read(_POSITION, place=Place.FOLLOWING))[0])
 
     async def list_since(self, revision: int, limit: int) -> Sequence[Revocation]:
         """Return entries after `revision` in order, none skipped."""
-        rows = await self._database.read(_SINCE, {"after": revision, "limit": limit})
+        rows = await self._database.read(_SINCE, {"after": revision, "limit": limit}, Place.FOLLOWING)
         return [revocation(row) for row in rows]
 
     async def snapshot(self, now: int) -> tuple[LogPosition, AsyncIterator[Sequence[Revocation]]]:
@@ -67,7 +67,7 @@ class RevocationLog:
     async def _pages(self, newest: int, now: int) -> AsyncIterator[Sequence[Revocation]]:
         """Page by page, each in a statement of its own: entries up to a position never change."""
         values = {"after": 0, "newest": newest, "now": now, "limit": _PAGE}
-        while rows := await self._database.read(_LIVE_UP_TO, values):
+        while rows := await self._database.read(_LIVE_UP_TO, values, Place.FOLLOWING):
             page = [revocation(row) for row in rows]
             yield page
             if len(page) < _PAGE:

@@ -7,7 +7,7 @@ from sqlalchemy import BigInteger, and_, bindparam, insert, or_, select, tuple_,
 from authsvc.core.contracts import NewTokens, Revoked, RevokeOrder, Rotation
 from authsvc.core.model import AuditEvent, RefreshState, Session
 from authsvc.stores.sql import ending, refreshing, stepping_up
-from authsvc.stores.sql.database import Database
+from authsvc.stores.sql.database import Database, Place
 from authsvc.stores.sql.failures import RuleBroken
 from authsvc.stores.sql.rows import SESSION_COLUMNS, is_id, session, session_values
 from authsvc.stores.sql.schema import ID, sessions, users
@@ -81,16 +81,17 @@ class SessionStore:
                 raise
             return False  # There is one of this id.
 
-    async def get(self, session_id: str) -> Session | None:
-        """Return the session, live or ended."""
+    async def get(self, session_id: str, *, urgent: bool = False) -> Session | None:
+        """Return the session, live or ended. `urgent`: in order to revoke it."""
         if not is_id(session_id):
             return None
-        rows = await self._database.read(_BY_ID, {"id": session_id})
+        rows = await self._database.read(_BY_ID, {"id": session_id}, _place(urgent))
         return session(rows[0]) if rows else None
 
-    async def get_by_session_hash(self, session_hash: bytes) -> Session | None:
-        """Return the session with this session token, live or ended."""
-        rows = await self._database.read(_BY_SESSION_HASH, {"session_token_hash": session_hash})
+    async def get_by_session_hash(self, session_hash: bytes, *, urgent: bool = False) -> Session | None:
+        """Return the session with this session token, live or ended. `urgent`: in order to revoke it."""
+        values = {"session_token_hash": session_hash}
+        rows = await self._database.read(_BY_SESSION_HASH, values, _place(urgent))
         return session(rows[0]) if rows else None
 
     async def step_up(
@@ -166,3 +167,7 @@ class SessionStore:
         """Revoke every live session of the user, but `keep_session_id`; one log entry each."""
         async with self._database.write(reserved=True) as transaction:
             return await ending.revoke_user(transaction, user_id, order, keep_session_id)
+
+
+def _place(urgent: bool) -> Place:
+    return Place.REVOKING if urgent else Place.ORDINARY

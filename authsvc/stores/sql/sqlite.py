@@ -18,7 +18,7 @@ from authsvc.core.clock import SECOND
 from authsvc.core.model import AuditEvent
 from authsvc.stores.sql.audit_rows import INSERT_EVENT, of_row
 from authsvc.stores.sql.compiled import NO_VALUES, Compiler, Values, compiler
-from authsvc.stores.sql.database import Database, Rows, Transaction
+from authsvc.stores.sql.database import Database, Place, Rows, Transaction
 from authsvc.stores.sql.limits import Limits
 from authsvc.stores.sql.pool import EngineKeeper, Pool
 from authsvc.stores.sql.rows import event_values
@@ -100,7 +100,7 @@ class SqliteTransaction(Transaction):
 
 
 class SqliteDatabase(Database):
-    """A SQLite file. Revocations have no place of their own: there is one writer, and it is quick."""
+    """A SQLite file. Nothing has a place of its own: reading is quick, and there is one writer."""
 
     def __init__(self, url: URL, pool_size: int, limits: Limits) -> None:
         reader = open_reader(url, pool_size, limits)
@@ -109,7 +109,9 @@ class SqliteDatabase(Database):
         self.pools = {"readers": self._readers, "writer": self._writer}
         self._compile = compiler(reader.dialect)
 
-    async def read(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:
+    async def read(
+        self, statement: ClauseElement, values: Values = NO_VALUES, place: Place = Place.ORDINARY
+    ) -> Rows:
         """Return the rows of one SELECT, as of the newest commit."""
         compiled = self._compile(statement)
         async with self._readers.borrow() as connection:

@@ -59,7 +59,7 @@ def open_stores(
     """Open the stores of `postgresql://…` or `sqlite:///path`; nothing is connected before the first use. `instance` is
     the name by which others find it there.
 
-    On PostgreSQL at most `pool_size` + `reserved_size` connections. Raises UnknownDatabase.
+    On PostgreSQL at most `pool_size` + `reserved_size` connections, and one to follow the log. Raises UnknownDatabase.
     """
     url = address.parse(database_url)
     limits = limits or Limits()
