@@ -49,6 +49,7 @@ class Day:
     def keep_login(self, login: Any) -> None:
         """Remember the tokens of a login or a refresh."""
         self.keep(session_token=getattr(login, "session_token", ""))
+        self.keep(device_token=getattr(login, "device_token", ""))
         self.keep(access_token=login.tokens.access_token, refresh_token=login.tokens.refresh_token)
 
     async def fail(self, call: Awaitable[Any]) -> None:

@@ -11,10 +11,11 @@ from authsvc.stores.embedded import EmbeddedValkey
 from tests.client.strict_minting import ISSUER, JWK, KEY, claims, header, mint
 from tests.parts.authenticator import Authenticator, enrol
 from tests.parts.service import Service, run_service
-from tests.security.token_places import COOKIES, GOOD, PLACES, fields, present
+from tests.security.token_places import COOKIES, EDGE, GOOD, PLACES, fields, present
 
 PEM = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-SESSION_COOKIE, REFRESH_COOKIE = COOKIES
+SESSION_COOKIE, REFRESH_COOKIE, DEVICE_COOKIE = COOKIES
+EDGE_BEARER, EDGE_COOKIE = EDGE
 ANY_TOKEN = {"session token", "access token", "refresh token"}
 # By place, the kinds that are good there. Every place there is must be in it.
 BELONGS: dict[str, set[str]] = {
@@ -26,10 +27,14 @@ BELONGS: dict[str, set[str]] = {
     "AuthService/Refresh.refresh_token": {"refresh token"},
     "AuthService/Revoke.token": ANY_TOKEN,
     "AuthService/Login.challenge_token": {"challenge"},
+    "AuthService/Login.device_token": {"device credential"},
     "AdminService/ExplainToken.token": {*ANY_TOKEN, "client key"},
     "authorization": {"session token", "access token", "client key"},
     SESSION_COOKIE: {"session token"},
     REFRESH_COOKIE: {"refresh token"},
+    DEVICE_COOKIE: {"device credential"},
+    EDGE_BEARER: {"session token", "access token"},
+    EDGE_COOKIE: {"session token"},
 }
 # How a place may refuse: as it would refuse any text.
 REFUSALS = {
@@ -56,6 +61,7 @@ async def tokens_of(service: Service, app: Authenticator) -> dict[str, str]:
         "access token": two.tokens.access_token,
         "refresh token": three.tokens.refresh_token,
         "client key": service.keys["gateway"],
+        "device credential": one.device_token,
         "challenge": (await app.challenge()).challenge_token,
         "ID token": mint(claims(aud="web", **times), header(typ="JWT")),
         "ID token without a type": mint(claims(aud="web", **times), {"alg": "ES256", "kid": JWK["kid"]}),
