@@ -63,6 +63,18 @@ class Orders:
         writer.close()
 
 
+@asynccontextmanager
+async def run_orders() -> AsyncIterator[Orders]:
+    """Run the service on a free port."""
+    orders = Orders()
+    server = await asyncio.start_server(orders.answer, "127.0.0.1", 0)
+    orders.port = server.sockets[0].getsockname()[1]
+    try:
+        yield orders
+    finally:
+        server.close()
+
+
 @dataclass
 class Proxied:
     """A proxy before authsvc and `orders`, and a client of it that keeps no cookies of its own accord."""
@@ -85,11 +97,9 @@ class Proxied:
 @asynccontextmanager
 async def run_proxied(name: str, directory: Path) -> AsyncIterator[Proxied]:
     """Run everything, with this proxy."""
-    port, orders = free_port(), Orders()
+    port = free_port()
     async with AsyncExitStack() as stack:
-        server = await asyncio.start_server(orders.answer, "127.0.0.1", 0)
-        stack.callback(server.close)
-        orders.port = server.sockets[0].getsockname()[1]
+        orders = await stack.enter_async_context(run_orders())
         origin = f"https://localhost:{port}"
         front = await stack.enter_async_context(run_front(tls=False, issuer=origin))
         write = {"nginx": _write_nginx, "caddy": _write_caddy}[name]

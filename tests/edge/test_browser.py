@@ -20,6 +20,7 @@ from tests.edge.browsing import (
     run_page,
     session_token,
 )
+from tests.edge.proxies import Orders
 from tests.parts.authenticator import Authenticator
 from tests.parts.service import PASSWORD, bearer, outcome
 
@@ -302,6 +303,33 @@ async def test_idle(site: Site) -> None:
     await log_in(page, "gina")
     await page.wait_for_url(f"{site.origin}/account/events")
     assert await session_token(page) != token
+
+
+async def test_service_behind(site: Site, orders: Orders) -> None:
+    """Who wants a page of a service behind is sent to log in, gets there afterwards, and is out after a logout;
+    the service gets a JWT for it and never the cookie, which the browser keeps to itself."""
+    await site.service.add_user("paul")
+    page = await site.person()
+    await page.goto("/orders/7?sort=up")
+    asked_first = await is_asked(page, "/orders/7?sort=up")
+    before = len(orders.got)
+    await log_in(page, "paul")
+    await page.wait_for_url(f"{site.origin}/orders/7?sort=up")
+    token = await session_token(page)
+    got = orders.got[before]
+    other = await page.context.new_page()
+    await other.goto("/account")
+    await other.click("#logout")
+    await other.wait_for_selector("#username")
+    reached = len(orders.got)
+
+    await page.goto("/orders/8")
+
+    assert asked_first
+    assert await is_asked(page, "/orders/8")
+    assert got["authorization"][0].startswith("Bearer eyJ")
+    assert token not in str(orders.got)
+    assert len(orders.got) == reached
 
 
 async def test_no_way_out(site: Site) -> None:
