@@ -6,8 +6,10 @@ from typing import Any
 
 import grpc
 import grpc.aio
+import pytest
 from prometheus_client import CollectorRegistry
 
+from authsvc.core.errors import Stopping
 from authsvc.rpc.call import Call
 from authsvc.rpc.interceptors import Doors
 from authsvc.rpc.metrics import CallMetrics
@@ -71,6 +73,8 @@ async def test_the_doors_close_at_a_quiet_moment() -> None:
     while doors._open:  # noqa: ASYNC110  it closes by itself
         await asyncio.sleep(0.001)
     waits = not closing.done()
+    with pytest.raises(Stopping):
+        entered(None, Call((), str, None))
     metrics.under_way = 0
     await asyncio.wait_for(closing, timeout=5)
 
