@@ -135,16 +135,16 @@ def _write_nginx(
 def _write_caddy(
     front: Front, orders: Orders, port: int, directory: Path
 ) -> tuple[list[str], dict[str, str]]:
-    site = "{$AUTHSVC_SITE:auth.example.com} {"
+    site = "{$SITE:auth.example.com} {"
     text = (_DEPLOY / "caddy" / "Caddyfile").read_text()
     text = text.replace(site, f"{site}\n\ttls {front.certificate[0]} {front.certificate[1]}")
     (directory / "Caddyfile").write_text(_CADDY + text)
     (directory / "key").write_text(f"{front.edge_key}\n")
     environment = {
-        "AUTHSVC_SITE": f"https://localhost:{port}",
-        "AUTHSVC_HTTP": f"127.0.0.1:{front.service.app.http.port}",
-        "AUTHSVC_EDGE": f"127.0.0.1:{front.port}",
-        "AUTHSVC_KEY_FILE": str(directory / "key"),
+        "SITE": f"https://localhost:{port}",
+        "AUTHSVC_HTTP_LISTEN": f"127.0.0.1:{front.service.app.http.port}",
+        "AUTHSVC_EDGE_LISTEN": f"127.0.0.1:{front.port}",
+        "PROXY_KEY_FILE": str(directory / "key"),
         "ORDERS": f"127.0.0.1:{orders.port}",
         "HOME": str(directory),
     }
