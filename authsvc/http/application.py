@@ -29,11 +29,13 @@ def application(inside: Inside) -> Starlette:
     ]
     if inside.metrics_page is not None:
         routes.append(route("metrics", "/metrics", _metrics(inside.metrics_page)))
-    return Starlette(
+    app = Starlette(
         routes=routes,
         middleware=[Middleware(Answers, metrics=inside.metrics)],
         exception_handlers={404: _not_found, 405: _not_allowed},
     )
+    app.router.redirect_slashes = False  # or it would send people to whatever host the request names
+    return app
 
 
 def _health(inside: Inside) -> Endpoint:

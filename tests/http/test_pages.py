@@ -249,6 +249,16 @@ async def test_no_way_out(listening: Listening) -> None:
     assert {(answer.status_code, answer.headers["location"]) for answer in answers} == {(303, "/account")}
 
 
+async def test_no_host_but_this(listening: Listening) -> None:
+    """Where people are sent to is a path, so that no `host` header of somebody's making leads them anywhere."""
+    paths = ("/account", "/account/", "/login/", "//evil.example/account/", "/account/events/")
+
+    answers = [await listening.get(path, headers={"host": "evil.example"}) for path in paths]
+
+    assert [answer.status_code for answer in answers] == [303, 404, 404, 404, 404]
+    assert "evil" not in str([answer.headers for answer in answers])
+
+
 async def test_back_to_where_one_was(listening: Listening) -> None:
     """After a login one gets to the page of this origin that one wanted to open."""
     cookie = (await listening.service.login()).session_token
