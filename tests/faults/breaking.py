@@ -104,7 +104,7 @@ async def disconnected(deployment: Deployment, _seconds: float) -> None:
 
 async def exhausted(deployment: Deployment, seconds: float) -> None:
     """Whoever wants at the sessions waits, and keeps a connection."""
-    await deployment.sql.hold_sessions(seconds)
+    await deployment.sql.hold("sessions", seconds)
 
 
 async def stalled_for_all(deployment: Deployment, seconds: float) -> None:

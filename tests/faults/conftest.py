@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
+from tests.faults.asking import Asking
 from tests.faults.deployment import Deployment, deployment
 
 BOUND_MS = 2_500
@@ -11,13 +12,13 @@ BOUND_MS = 2_500
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def shared_deployment() -> AsyncIterator[Deployment]:
-    """Two instances as processes of their own. Use `deployed`."""
+    """Two instances as processes of their own. Use `asking`."""
     async with deployment(2, bound_ms=BOUND_MS, users=["alice", "bob", "carol"]) as made:
         yield made
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def deployed(shared_deployment: Deployment) -> Deployment:
-    """Two instances, whole."""
+async def asking(shared_deployment: Deployment) -> Asking:
+    """Two instances, whole, and what to ask them."""
     await shared_deployment.mend()
-    return shared_deployment
+    return Asking(shared_deployment)

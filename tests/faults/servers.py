@@ -57,12 +57,12 @@ class Sql(Postgres):
         finally:
             await connection.close()
 
-    async def hold_sessions(self, seconds: float) -> None:
-        """Let nobody at the sessions for a while, so that whoever wants to keeps a connection busy waiting."""
+    async def hold(self, table: str, seconds: float) -> None:
+        """Let nobody at a table for a while, so that whoever wants to keeps a connection busy waiting."""
         connection = await self._connect()
         try:
             async with connection.transaction():
-                await connection.execute("LOCK TABLE sessions IN ACCESS EXCLUSIVE MODE")
+                await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
                 await asyncio.sleep(seconds)
         finally:
             await connection.close()
@@ -126,6 +126,8 @@ class Cache:
         """Kill the primary; another process answers at its address, with what was backed up last, if anything."""
         await self.primary.kill()
         await self.primary.start()
+        async with self._client() as client:
+            await client.replicaof("NO", "ONE")  # as it was told when it was promoted, if it was
 
     async def fail_over(self, stalled_for: float) -> None:
         """Promote a replica that has heard nothing for so long, and kill the primary."""
