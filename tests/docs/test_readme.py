@@ -136,8 +136,9 @@ def test_stubs_in_another_service(folder: Path) -> None:
 
 
 def test_settings_are_all_there() -> None:
-    """README's table names every setting of the server, and no other."""
-    table = set(re.findall(r"^\| `(AUTHSVC_[A-Z_]+)`", README, re.MULTILINE))
+    """The page on settings names every setting of the server, and no other."""
+    page = (ROOT / "docs" / "settings.md").read_text()
+    table = set(re.findall(r"^\| `(AUTHSVC_[A-Z_]+)`", page, re.MULTILINE))
 
     as_settings = {name.removeprefix("AUTHSVC_").removesuffix("_FILE").lower() for name in table}
 
