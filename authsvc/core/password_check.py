@@ -38,7 +38,7 @@ class PasswordAttempt:
     """What the user typed, and where. `network_address` is empty where no network is to be slowed down; `device_token`
     is the credential that a login from the same device returned."""
 
-    username: str
+    username: str = field(repr=False)  # people type passwords there
     password: str = field(repr=False)
     device: Device
     network_address: str = ""
