@@ -100,6 +100,7 @@ async def test_what_values_print(stage: Stage) -> None:
     Guard: `repr=False` where a field holds one, as in `core/model.py`, `core/tokens.py`; SecretStr in the settings.
     """
     day = await spent(stage)
+    gc.collect()  # what tests before left behind
 
     printed = [
         (type(each).__qualname__, f"{each!r} {each!s}".replace(PRIVATE, ""))

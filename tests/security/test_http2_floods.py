@@ -15,6 +15,8 @@ from tests.security.by_hand import Ended
 from tests.security.http2_attacks import ATTACKS
 from tests.security.served import MEGA, Served, attacked, others_call, served
 
+pytestmark = pytest.mark.xdist_group("attacks")  # one server, one attack at a time
+
 # Generous: on a quiet machine the slowest of these calls takes less than a second.
 SLOWEST_S = 5.0
 # By how much the server may grow. What gRPC keeps for reuse is in it, and 5,120 calls at 20 KiB.
