@@ -2,11 +2,11 @@
 
 A request whose session was validated a moment ago gets a token that is ready; signing one takes longer than all the
 rest of judging it. What the token says is what the session and the registrations say now: anything about them that has
-changed makes another token, and so does a key that no longer signs. A session that has ended never gets this far.
+changed makes another token, and so does a key that is distrusted. A session that has ended never gets this far.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from authsvc.core.access_tokens import AccessToken, AccessTokens
 from authsvc.core.cached_sessions import LiveSession
@@ -15,7 +15,7 @@ from authsvc.core.client_registry import ClientRegistry
 from authsvc.core.clock import Clock
 from authsvc.core.grants import granted
 from authsvc.core.model import Client
-from authsvc.core.signing_keys import Keys, Signer
+from authsvc.core.signing_keys import Keys
 from authsvc.core.view import View
 
 READY_MAX = 10_000
@@ -30,7 +30,7 @@ class Ready:
     renew_at: int
     client_id: str
     clients: _Clients
-    signer: Signer = field(repr=False)
+    key_id: str
 
 
 class EdgeTokens:
@@ -65,18 +65,17 @@ class EdgeTokens:
     def _is_good(self, ready: Ready, caller: Caller) -> bool:
         return (
             self._clock() < ready.renew_at
-            and ready.signer is self._keys.ring.opened
             and ready.clients == self._registered(ready.client_id, caller)
-            and not self._view.revokes_key(ready.signer.key_id)
+            and not self._view.revokes_key(ready.key_id)
         )
 
     def _make(self, live: LiveSession, audience: str, scopes: Sequence[str], caller: Caller) -> Ready:
         session, now = live.session, self._clock()
         clients = self._registered(session.client_id, caller)
-        signer = self._keys.ring.signer
+        key_id = self._keys.ring.signer.key_id
         access = self._access.issue(session, *granted(session, clients, [audience], scopes), now)
         renew_at = now + (access.expires_at - now) * 3 // 4
-        return Ready(access, renew_at, session.client_id, clients, signer)
+        return Ready(access, renew_at, session.client_id, clients, key_id)
 
     def _registered(self, client_id: str, caller: Caller) -> _Clients:
         return self._clients.get(client_id), self._clients.get(caller.client_id)

@@ -149,12 +149,9 @@ class Gate:
             return _admitted({}, NOBODY, (), cookies)
 
     async def _by_bearer(self, bearer: str, cookies: Cookies, wishes: Wishes, caller: Caller) -> Admitted:
-        kind = kind_of(bearer)
-        if kind is Kind.SESSION:
+        if kind_of(bearer) is Kind.SESSION:
             return await self._by_session(bearer, cookies, wishes, caller)
-        if kind is not None:
-            raise CallerUnauthenticated  # keys and refresh tokens are for authsvc alone
-        token = self._own_tokens.check(bearer)
+        token = self._own_tokens.check(bearer)  # keys and refresh tokens are none: they are for authsvc alone
         if wishes.audience not in token.audiences:
             raise AccessTokenInvalid
         if not token.scopes.issuperset(wishes.scopes):

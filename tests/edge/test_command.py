@@ -18,6 +18,7 @@ from authsvc.config import SettingsWrong, read_edge_settings
 from authsvc.edge.asked import Edge
 from authsvc.edge.bootstrap import bootstrap
 from authsvc.edge.descriptors import descriptor_set
+from authsvc.edge.routes import ASK
 from authsvc.edge.yaml import written
 from authsvc.settings import EdgeSettings
 from tests.edge.browsing import ENVOY, free_port
@@ -66,6 +67,22 @@ def test_yaml_says_the_same(tmp_path: Path) -> None:
     asked = read_edge_settings(as_given(settings(tmp_path))).edge
 
     assert yaml.safe_load(written(bootstrap(asked))) == json.loads(json.dumps(bootstrap(asked)))
+
+
+def test_every_service_is_asked_about(tmp_path: Path) -> None:
+    """Asking is on unless a route turns it off, and only authsvc's own routes do."""
+    asked = read_edge_settings(as_given(settings(tmp_path, EDGE_HTTP_ADDRESS="127.0.0.1:4"))).edge
+    [listener] = bootstrap(asked)["static_resources"]["listeners"]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+
+    routes = manager["route_config"]["virtual_hosts"][0]["routes"]
+
+    [asking] = [each for each in manager["http_filters"] if each["name"] == ASK]
+    unasked = [each for each in routes if each["typed_per_filter_config"].get(ASK, {}).get("disabled")]
+    led_to = {each.get("route", {}).get("cluster", "nowhere") for each in unasked}
+    assert "disabled" not in asking
+    assert led_to == {"authsvc", "authsvc_as_edge", "authsvc_pages", "nowhere"}
+    assert len(routes) - len(unasked) == len(asked.services) == 2
 
 
 @needs_envoy

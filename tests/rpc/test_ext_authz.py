@@ -167,6 +167,22 @@ async def test_nothing_is_known(service: Service, monkeypatch: pytest.MonkeyPatc
     assert dict(pairs(response.denied_response.headers))["retry-after"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("method", "upgrade", "status"),
+    [("GET", "", 200), ("HEAD", "", 200), ("OPTIONS", "", 200), ("GET", "websocket", 403), ("POST", "", 403)]
+    + [(method, "", 403) for method in ("PUT", "DELETE", "PATCH", "TRACE", "get", "QUERY")],
+)
+async def test_what_needs_an_origin(service: Service, method: str, upgrade: str, status: int) -> None:
+    """With a cookie whatever may change anything needs to show where it began: opening a WebSocket, too."""
+    request = asking(cookie=f"{SESSION}={(await service.login()).session_token}")
+    http = request.attributes.request.http
+    http.method, http.headers["upgrade"] = method, upgrade
+
+    response = await check(service, request)
+
+    assert (response.denied_response.status.code or 200) == status
+
+
 async def test_grpc_callers_get_a_sentence(service: Service) -> None:
     """What Envoy makes a gRPC status of is a sentence, not JSON."""
     response = await check(service, asking(content_type="application/grpc"))
