@@ -3,6 +3,7 @@
 Handlers are wrapped once, at start. The interceptors of grpc.aio are not used: each costs every call a coroutine.
 """
 
+import resource
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -19,6 +20,12 @@ from authsvc.rpc.policy import POLICY, check_policy, methods
 from authsvc.rpc.receiving import METADATA_MAX_BYTES, Context, Read, receive
 
 Requests = AsyncIterator[bytes]
+
+
+def connections_max(file_descriptors: int) -> int:
+    """Return how many connections are taken of a process that may have so many files open; below 0: any number."""
+    return 8_192 if file_descriptors < 0 else min(8_192, file_descriptors // 2)
+
 
 MESSAGE_MAX_BYTES = 64 * 1024
 # Calls that are held here at once, of all connections together, whether they do anything or not: 20 KiB each.
@@ -37,7 +44,7 @@ OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.server.max_pending_requests", HELD_AT_ONCE),
     ("grpc.server.max_pending_requests_hard_limit", HELD_AT_ONCE),
     # By default 2^31: whoever opens connections would take every file descriptor, those of the stores, too.
-    ("grpc.max_allowed_incoming_connections", 8_192),
+    ("grpc.max_allowed_incoming_connections", connections_max(resource.getrlimit(resource.RLIMIT_NOFILE)[0])),
     # Until TLS and HTTP/2 have said hello: by default two minutes, also for who says half of it.
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 5 * 60_000),

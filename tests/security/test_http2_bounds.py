@@ -208,6 +208,11 @@ async def test_connections_are_bounded(
         await until(lambda: _takes_another(service), PATIENCE_S)
 
 
+def test_connections_leave_files_for_others() -> None:
+    """However few files a process may open, half are not for connections. Guard: `transport.connections_max`."""
+    assert [transport.connections_max(limit) for limit in (1_024, 20_000, -1)] == [512, 8_192, 8_192]
+
+
 async def _takes_another(service: Service) -> bool:
     async with attacking(service) as attacker:
         try:
