@@ -92,6 +92,7 @@ def _filters(edge: Edge) -> list[dict[str, Any]]:
         _filter("envoy.filters.http.grpc_web", "grpc_web.v3.GrpcWeb"),
         _filter(routes.ASK, "ext_authz.v3.ExtAuthz", _ask()),
         # Off but on the routes that put them to work.
+        {**_filter(routes.OWN_COOKIES, "lua.v3.Lua", _own_cookies()), "disabled": True},
         {
             **_filter(routes.BUFFER, "buffer.v3.Buffer", {"max_request_bytes": _BODY_MAX}),
             "disabled": True,
@@ -118,6 +119,28 @@ def _ask() -> dict[str, Any]:
         "validate_mutations": True,
         "clear_route_cache": False,
     }
+
+
+def _own_cookies() -> dict[str, Any]:
+    """What goes to the server leaves the cookies of others behind: they are none of its business, and may be large."""
+    # By now gRPC-Web looks like gRPC, which has a route of its own: the one that was chosen stays.
+    return {"default_source_code": {"inline_string": _OWN_COOKIES}, "clear_route_cache": False}
+
+
+# Every cookie that might be meant for ours stays, those too that differ in case: the server judges them.
+_OWN_COOKIES = """function envoy_on_request(handle)
+  local headers, kept = handle:headers(), {}
+  for pair in string.gmatch(headers:get("cookie") or "", "[^;]+") do
+    if string.find(string.lower(pair), "authsvc_", 1, true) then
+      table.insert(kept, (string.gsub(pair, "^%s+", "")))
+    end
+  end
+  headers:remove("cookie")
+  if #kept > 0 then
+    headers:add("cookie", table.concat(kept, "; "))
+  end
+end
+"""
 
 
 def _transcoder(edge: Edge) -> dict[str, Any]:

@@ -17,6 +17,7 @@ MARK = "x-authsvc-cookies"
 ADDRESS = "x-authsvc-address"
 ASK = "envoy.filters.http.ext_authz"
 JSON = "envoy.filters.http.grpc_json_transcoder"
+OWN_COOKIES = "envoy.filters.http.lua"
 BUFFER = "envoy.filters.http.buffer"
 CORS = "envoy.filters.http.cors"
 _SERVICE = "authsvc.v1.AuthService"
@@ -32,7 +33,7 @@ PER_ROUTE = "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtA
 _UNASKED = {ASK: {"@type": PER_ROUTE, "disabled": True}}
 # Puts a filter that is off on every other route to work, with the settings it has there.
 _ON = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}}
-# What the server has no use for; its calls may carry 6 KiB of headers, and cookies of others take their share.
+# What the server has no use for; its calls may carry 6 KiB of headers.
 _LEFT_OUT = ["accept", "accept-encoding", "accept-language", "referer", "sec-ch-ua", "sec-ch-ua-mobile"]
 
 
@@ -64,7 +65,7 @@ def _as_edge(match: dict[str, Any], filters: dict[str, Any]) -> dict[str, Any]:
         "request_headers_to_remove": _LEFT_OUT,
         "response_headers_to_add": replies.own_headers(),
         "response_headers_to_remove": ["grpc-accept-encoding"],
-        "typed_per_filter_config": {**_UNASKED, **filters},
+        "typed_per_filter_config": {**_UNASKED, OWN_COOKIES: _ON, **filters},
     }
 
 

@@ -187,6 +187,22 @@ async def test_paths_mean_one_thing(edge: StandingEdge, path: str) -> None:
     assert response.status_code == 400
 
 
+async def test_cookies_of_others_stay_outside(edge: StandingEdge) -> None:
+    """Whatever else is in the jar, however large, nobody is kept from logging in and out; planted ones are seen."""
+    visitor = edge.visitor()
+    await visitor.log_in()
+    mine, large = (
+        f"{SESSION}={visitor.jar[SESSION]}",
+        "; ".join(f"c{number}={'aZ9' * 300}" for number in range(30)),
+    )
+
+    found = await visitor.ask("GET", "/v1/session", cookie=f"{large}; {mine}; z=1")
+    nothing = await visitor.ask("GET", "/v1/session", cookie=large)
+    planted = await visitor.ask("GET", "/v1/session", cookie=f"{mine}; {large}; {mine.lower()}")
+
+    assert (found.status_code, nothing.status_code, planted.status_code) == (200, 401, 400)
+
+
 @pytest.mark.skipif(CURL is None, reason="there is no curl here")
 async def test_curl(edge: StandingEdge, tmp_path: Path) -> None:
     """The same with curl and its cookie jar: log in, who am I, refresh, log out, nobody."""
