@@ -223,9 +223,9 @@ def _read_refusal(call: Call, error: grpc.aio.AioRpcError, impatient: bool) -> N
                 call.wait_ms = error_details_pb2.RetryInfo.FromString(
                     detail.value
                 ).retry_delay.ToMilliseconds()
-    if impatient and error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-        call.reason = IMPATIENT
     unknown = error.code() in _NOT_KNOWN and call.reason not in _DID_NOTHING
+    if impatient and unknown:
+        call.reason = IMPATIENT  # and whether the server or we noticed first that time was up is chance
     call.outcome = Outcome.UNKNOWN if unknown else Outcome.FAIL
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import bindparam, text, update
+from sqlalchemy.engine import make_url
 
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.stores.sql import Limits, RuleBroken, SqlStores, UnknownDatabase, address, open_stores
@@ -70,6 +71,29 @@ def test_dsn_is_what_was_given() -> None:
 @pytest.mark.parametrize(
     "url", ["postgresql://nobody@127.0.0.1:1/none", "postgresql:///x?host={}", "sqlite:///{}"]
 )
+@pytest.mark.parametrize(
+    "given",
+    [
+        "postgresql://u:p@one:1,other:2/db?sslmode=disable",
+        "postgresql://u:p@/db?host=one:1,other:2&sslmode=disable",
+    ],
+)
+def test_several_hosts(given: str) -> None:
+    """Of several hosts each has an address of its own, and only the primary of the moment will do."""
+    hosts = [address.dsn(each) for each in address.of_each_host(address.parse(given))]
+
+    assert [make_url(host).query["host"] for host in hosts] == ["one:1", "other:2"]
+    assert {make_url(host).query["target_session_attrs"] for host in hosts} == {"primary"}
+    assert {make_url(host).query["sslmode"] for host in hosts} == {"disable"}
+
+
+def test_one_host() -> None:
+    """One host is asked whatever it is."""
+    given = address.parse("postgresql://u:p@one:1/db")
+
+    assert address.of_each_host(given) == [given]
+
+
 async def test_nothing_there(tmp_path: Path, url: str) -> None:
     """A database that cannot be reached is unavailable, whatever its kind and the reason."""
     others = _workers()

@@ -40,14 +40,26 @@ def open_engine(url: URL, limits: Limits) -> AsyncEngine:
 
 def _connector(url: URL, limits: Limits, instance: str = "") -> Callable[[], Awaitable[asyncpg.Connection]]:
     tls = tls_of(url)
+    hosts = [address.dsn(each) for each in address.of_each_host(url)]
 
     async def connect() -> asyncpg.Connection:
-        return await asyncpg.connect(
-            address.dsn(url),
-            ssl=tls,
-            timeout=limits.connect_ms / SECOND,
-            server_settings=_session_settings(limits, instance),
-        )
+        failure: Exception | None = None
+        for host in list(hosts):
+            try:
+                connection = await asyncpg.connect(
+                    host,
+                    ssl=tls,
+                    timeout=limits.connect_ms / SECOND / len(hosts),
+                    server_settings=_session_settings(limits, instance),
+                )
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                failure = error
+            else:
+                hosts.remove(host)  # the one that was good comes first the next time
+                hosts.insert(0, host)
+                return connection
+        assert failure is not None  # noqa: S101  for the type checker: there is a host at least
+        raise failure
 
     return connect
 
