@@ -91,6 +91,7 @@ async def test_renewed_when_anything_changes(hashing: PasswordHashing) -> None:
         CHEAP.replace("m=19456,t=2,p=1", "m=65536,t=3,p=4"),
         argon2.PasswordHasher().hash("by the defaults of argon2-cffi"),
     ],
+    ids=["ours", "less memory", "more memory", "the library's"],
 )
 def test_hashes_that_can_be_taken_over(imported: str) -> None:
     """argon2id as strong as OWASP asks for, and not much dearer than our own, may come from elsewhere."""
