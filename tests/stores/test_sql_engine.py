@@ -69,9 +69,6 @@ def test_dsn_is_what_was_given() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://nobody@127.0.0.1:1/none", "postgresql:///x?host={}", "sqlite:///{}"]
-)
-@pytest.mark.parametrize(
     "given",
     [
         "postgresql://u:p@one:1,other:2/db?sslmode=disable",
@@ -94,6 +91,9 @@ def test_one_host() -> None:
     assert address.of_each_host(given) == [given]
 
 
+@pytest.mark.parametrize(
+    "url", ["postgresql://nobody@127.0.0.1:1/none", "postgresql:///x?host={}", "sqlite:///{}"]
+)
 async def test_nothing_there(tmp_path: Path, url: str) -> None:
     """A database that cannot be reached is unavailable, whatever its kind and the reason."""
     others = _workers()
