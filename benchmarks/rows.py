@@ -9,6 +9,7 @@ from typing import Protocol
 
 from benchmarks import callers, edge_calls, guarded_calls, verifying
 from benchmarks.client_rows import Coalesced, LargeView, Revocation
+from benchmarks.flood import LoginFloodRow
 from benchmarks.load import Slice
 from benchmarks.overload import OverloadRow
 from benchmarks.samples import Sample
@@ -144,6 +145,7 @@ ROWS: tuple[Row, ...] = (
     Revocation("revocation_1000", "the same, 1,000 subscribers", 1_000),
     LargeView(),
     OverloadRow(),
+    LoginFloodRow(),
     Sizes(),
     Workers(),
 )

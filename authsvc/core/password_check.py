@@ -25,12 +25,15 @@ from authsvc.core.login_counters import (
     at_limit,
     counters_of_account,
     counters_of_device,
+    network_of,
 )
 from authsvc.core.model import AuditEvent, Device, UserSecret
 from authsvc.core.operation import Asked
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.rationing import Ration
 from authsvc.core.usernames import username_key
+
+_SAY_EVERY_MS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class PasswordCheck:
         self._devices = devices
         self._passwords = passwords
         self._clock = clock
-        self._said = Ration(MINUTE, clock)
+        self._said, self._saying = Ration(MINUTE, clock), Ration(_SAY_EVERY_MS, clock)
 
     async def check(self, attempt: PasswordAttempt, asked: Asked) -> UserSecret:
         """Return the user whose password this is, with the hash that was checked.
@@ -179,10 +182,15 @@ class PasswordCheck:
             await self._logins.fail(charged.counters.lasting, LASTING_LIMITS, event.happened_at, event)
 
     async def _throttled(self, attempt: PasswordAttempt, asked: Asked) -> None:
-        """Write it down once a minute for each name and network: those who must wait can ask as often as they like."""
-        counters = counters_of_account(username_key(attempt.username), attempt.network_address)
-        if self._said.lets(counters.throttle[0].name):
-            await self._audit.record(self._event("login.throttled", attempt, asked, None))
+        """Write it down once a minute for each name and each network, and a few times a second at most: those who must
+        wait can ask as often as they like."""
+        event = self._event("login.throttled", attempt, asked, None)
+        subjects = (
+            ("name", username_key(attempt.username)),
+            ("network", network_of(attempt.network_address)),
+        )
+        if all(self._said.lets(subject) for subject in subjects if subject[1]) and self._saying.lets("any"):
+            await self._audit.record(event)
 
     def _event(
         self, event: str, attempt: PasswordAttempt, asked: Asked, secret: UserSecret | None

@@ -132,4 +132,5 @@ def normalised(password: str) -> str:
 def _step_back() -> None:
     """Lower the priority of this thread alone, where the system can (Linux)."""
     with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)

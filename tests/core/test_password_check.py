@@ -100,7 +100,8 @@ class Door:
     def __init__(self, logins: Logins | None = None) -> None:
         self.logins = logins or Logins()
         self.hashing, self.audit, self.throttle = Hashing(), Audit(), CountingThrottle()
-        self.devices = KnownDevices(SECRETS, 1_000, lambda: NOW, os.urandom)
+        self.now = NOW
+        self.devices = KnownDevices(SECRETS, 1_000, lambda: self.now, os.urandom)
         everything: Any = {
             "users": None,
             "logins": self.logins,
@@ -108,13 +109,15 @@ class Door:
             "throttle": self.throttle,
             "devices": self.devices,
             "passwords": self.hashing,
-            "clock": lambda: NOW,
+            "clock": lambda: self.now,
         }
         self._check = PasswordCheck(**everything)
 
-    async def try_to(self, password: str = "wrong", name: str = "alice", device: str = "") -> str:
+    async def try_to(
+        self, password: str = "wrong", name: str = "alice", device: str = "", at: str = "192.0.2.1"
+    ) -> str:
         """Try a password; how that ended."""
-        attempt = PasswordAttempt(name, password, Device(), "192.0.2.1", device)
+        attempt = PasswordAttempt(name, password, Device(), at, device)
         try:
             await self._check.check(attempt, ASKED)
         except (InvalidCredentials, TooManyAttempts, Overloaded, StoreUnavailable) as error:
@@ -190,12 +193,16 @@ async def test_nothing_is_written_for_an_ordinary_login() -> None:
 
 
 async def test_waiting_is_written_down_seldom() -> None:
-    """Who must wait and asks all the same fills neither the audit log nor SQL (Guard: `_said` in `_throttled`)."""
+    """Who must wait and asks all the same fills neither the audit log nor SQL, be it at one name, from one network, or
+    at many from many (Guards: `_said` and `_saying` in `_throttled`)."""
     door = Door()
 
-    refused = [await door.try_to() for _ in range(50)]
+    one_name = [await door.try_to() for _ in range(50)]
+    many_names = [await door.try_to(name=f"user{number}") for number in range(50)]
+    many = [await door.try_to(name="alice", at=f"198.51.100.{number}") for number in range(50)]
 
-    assert refused == ["InvalidCredentials"] * 10 + ["TooManyAttempts"] * 40
+    assert one_name == ["InvalidCredentials"] * 10 + ["TooManyAttempts"] * 40
+    assert many_names == many == ["TooManyAttempts"] * 50
     assert door.audit.events == ["login.throttled"]
 
 

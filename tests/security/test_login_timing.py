@@ -2,9 +2,9 @@
 
 Calls of all kinds are made in random order through the front door, and every pair is compared: drawn at random, how
 often is one kind slower than the other (the area under the ROC curve)? 0.5 is no telling; standards ask for at most
-0.55 over 2,000 of each, which takes minutes of argon2: AUTHSVC_LONG_TESTS=1. Always run: fewer, with a bound that
-honest chance exceeds once in a thousand times (three standard errors); and more of them with hashing made cheap, where
-everything but the hashing shows more clearly.
+0.55 over 2,000 of each, which takes minutes of argon2: AUTHSVC_LONG_TESTS=1. Always run: fewer, with three standard
+errors more, which chance exceeds less than once in ten thousand times; and with hashing made cheap, where everything
+but the hashing shows more clearly.
 
 Guards: `_nobody` in PasswordHashing.verify_in, `fail` for every name in PasswordCheck._failed, `disabled_at` judged
 after the hash in PasswordCheck._matches.
