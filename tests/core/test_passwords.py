@@ -203,6 +203,18 @@ async def test_strangers_leave_room_for_who_is_known() -> None:
             pass
 
 
+async def test_strangers_do_not_make_who_is_known_late() -> None:
+    """Whether the turn would come in time depends on those ahead, not on strangers (HashingSlots.place)."""
+    slots = HashingSlots(slots=1, queue=8)
+    slots.seconds = 1.0
+
+    with slots.place(60 * SECOND, ahead=False), slots.place(60 * SECOND, ahead=False):
+        with pytest.raises(Overloaded), slots.place(1500, ahead=False):
+            pass
+        with slots.place(1500, ahead=True):
+            pass
+
+
 async def test_a_turn_given_up_is_handed_on() -> None:
     """Whoever stops waiting, even in the moment of getting the turn, keeps nobody else from it."""
     slots = HashingSlots(slots=1, queue=99)

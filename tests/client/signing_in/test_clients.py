@@ -121,6 +121,25 @@ async def test_a_refused_login_says_why(service: Service) -> None:
     assert (retry_after_ms(refused.value) or 0) > 0
 
 
+async def test_a_known_device_is_not_slowed_down(service: Service) -> None:
+    """What a login said of the device lets the user in while others guess at the account."""
+    service.clock.stop()
+    await service.add_user()
+    async with AuthClient(service.address, issuer=ISSUER, client_key=service.keys["web"]) as auth:
+        device_token = (await auth.login("alice", PASSWORD)).device_token
+        for _ in range(10):
+            with pytest.raises(grpc.RpcError):
+                await auth.login("alice", "quite wrong")
+
+        with pytest.raises(grpc.RpcError) as stranger:
+            await auth.login("alice", PASSWORD)
+        again = await auth.login("alice", PASSWORD, device_token=device_token)
+
+    assert reason_of(stranger.value) == "RATE_LIMITED"
+    assert again.device_token.startswith("atd_")
+    assert again.device_token not in repr(again)
+
+
 async def test_credentials_and_device_are_passed_on(service: Service) -> None:
     """A login that asks for a session token alone gets no pair; the device's label is recorded."""
     await service.add_user()

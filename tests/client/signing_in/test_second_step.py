@@ -26,7 +26,7 @@ async def test_a_login_in_two_steps(service: Service) -> None:
     app = await enrol(service)
     async with AuthClient(service.address, issuer=ISSUER, client_key=service.keys["web"]) as auth:
         with pytest.raises(SecondStepNeeded) as needed:
-            await auth.login("alice", PASSWORD, audiences=["orders"])
+            await auth.login("alice", PASSWORD, audiences=["orders"], device_token="of this device")
         challenge = needed.value.challenge
         with pytest.raises(grpc.RpcError) as wrong:
             await auth.answer(challenge, app.wrong_code())
@@ -34,6 +34,8 @@ async def test_a_login_in_two_steps(service: Service) -> None:
 
     assert challenge.methods == ("otp", "recovery_code")
     assert challenge.expires_at > service.clock()
+    assert challenge.device_token == "of this device"
+    assert signed_in.device_token.startswith("atd_")
     assert reason_of(wrong.value) == "INVALID_ONE_TIME_CODE"
     assert signed_in.tokens is not None
     assert signed_in.tokens.access.audiences == ("orders",)

@@ -67,14 +67,16 @@ class AuthClient:
         credentials: Sequence["resources.Credential.ValueType"] = (),
         remember: bool = False,
         device: resources.Device | None = None,
+        device_token: str = "",
     ) -> SignedIn:
-        """Check a password and start a session. `credentials` are what to issue, empty for all.
+        """Check a password and start a session. `credentials` are what to issue, empty for all; `device_token` is that
+        of an earlier login from the same device.
 
         Raises SecondStepNeeded (ask the user for a code, then `answer`), grpc.RpcError (INVALID_CREDENTIALS,
         RATE_LIMITED, …), ReceivedTokenRejected.
         """
         wanted = Wanted(tuple(audiences), tuple(scopes))
-        order = PasswordOrder(username, password, wanted, credentials, remember, device)
+        order = PasswordOrder(username, password, wanted, credentials, remember, device, device_token)
         return await self.connection.run(self.conversations.login(order))
 
     async def answer(self, challenge: Challenge, one_time_code: str) -> SignedIn:
@@ -171,10 +173,11 @@ class SyncAuthClient:
         credentials: Sequence["resources.Credential.ValueType"] = (),
         remember: bool = False,
         device: resources.Device | None = None,
+        device_token: str = "",
     ) -> SignedIn:
         """As AuthClient.login."""
         wanted = Wanted(tuple(audiences), tuple(scopes))
-        order = PasswordOrder(username, password, wanted, credentials, remember, device)
+        order = PasswordOrder(username, password, wanted, credentials, remember, device, device_token)
         return self.connection.run(self.conversations.login(order))
 
     def answer(self, challenge: Challenge, one_time_code: str) -> SignedIn:

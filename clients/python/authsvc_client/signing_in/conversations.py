@@ -37,6 +37,7 @@ class PasswordOrder:
     credentials: Sequence["resources.Credential.ValueType"] = ()
     remember: bool = False
     device: resources.Device | None = None
+    device_token: str = field(default="", repr=False)
 
 
 class Conversations:
@@ -61,18 +62,23 @@ class Conversations:
             credentials=order.credentials,
             remember=order.remember,
             device=order.device,
+            device_token=order.device_token,
         )
         # Passwords are slow to check on purpose.
         response: pb.LoginResponse = yield Call("Login", request, 2 * self.timeout_ms)
         if response.HasField("challenge"):
-            raise SecondStepNeeded(_challenge(response.challenge, order.wanted.audiences))
+            raise SecondStepNeeded(_challenge(response.challenge, order))
         return (yield from self._signed_in(response, order.wanted.audiences, asked_at))
 
     def answer(self, challenge: Challenge, one_time_code: str) -> Steps[SignedIn]:
         """Answer the challenge of a login. Raises grpc.RpcError, ReceivedTokenRejected."""
         yield from self.received.prepare()
         asked_at = self.clock()
-        request = pb.LoginRequest(challenge_token=challenge.challenge_token, one_time_code=one_time_code)
+        request = pb.LoginRequest(
+            challenge_token=challenge.challenge_token,
+            one_time_code=one_time_code,
+            device_token=challenge.device_token,
+        )
         response: pb.LoginResponse = yield Call("Login", request, self.timeout_ms)
         return (yield from self._signed_in(response, challenge.audiences, asked_at))
 
@@ -82,7 +88,8 @@ class Conversations:
         tokens = None
         if response.HasField("tokens"):
             tokens = yield from self.received.believe(response.tokens, audiences, asked_at)
-        return SignedIn(response.session, response.session_token, tokens)
+        device_token = response.device_token
+        return SignedIn(response.session, response.session_token, tokens, device_token=device_token)
 
     def refresh(self, refresh_token: str, wanted: Wanted) -> Steps[SignedIn]:
         """Trade a refresh token for its successor. Raises SessionEnded, grpc.RpcError, ReceivedTokenRejected."""
@@ -126,6 +133,11 @@ class Conversations:
                 return sessions
 
 
-def _challenge(received: pb.Challenge, audiences: tuple[str, ...]) -> Challenge:
-    expires_at = received.expire_time.ToMilliseconds()
-    return Challenge(received.challenge_token, tuple(received.methods), expires_at, audiences)
+def _challenge(received: pb.Challenge, order: PasswordOrder) -> Challenge:
+    return Challenge(
+        received.challenge_token,
+        tuple(received.methods),
+        received.expire_time.ToMilliseconds(),
+        order.wanted.audiences,
+        order.device_token,
+    )

@@ -52,12 +52,13 @@ class SessionEnded(SignInFailed):
 @dataclass(frozen=True, slots=True)
 class Challenge:
     """A second step of a login, to be answered with AuthClient.answer. Good once, and until `expires_at` (Unix
-    milliseconds, by the server's clock). `audiences` are what the login asked for."""
+    milliseconds, by the server's clock). `audiences` and `device_token` are what the login said."""
 
     challenge_token: str = field(repr=False)
     methods: tuple[str, ...]
     expires_at: int
     audiences: tuple[str, ...] = ()
+    device_token: str = field(default="", repr=False)
 
 
 class SecondStepNeeded(SignInFailed):

@@ -51,12 +51,17 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """What a login or a refresh gave. `session_token` is empty and `tokens` None where none was issued."""
+    """What a login or a refresh gave. `session_token` is empty and `tokens` None where none was issued.
+
+    `device_token`, of a login: keep it on the user's device, and say it at the next login from there. With it the user
+    is not slowed down while others guess at the account.
+    """
 
     session: resources.Session
     session_token: str = field(repr=False)
     tokens: Tokens | None
     replayed: bool = False
+    device_token: str = field(default="", repr=False)
 
 
 class ReceivedTokens:
