@@ -5,6 +5,8 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+
 from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
 from tests.faults.calling import said
@@ -12,6 +14,9 @@ from tests.faults.deployment import Deployment
 from tests.parts.service import PASSWORD
 from tests.parts.valkey import until
 
+LATE = pytest.mark.skipif(
+    not os.environ.get("AUTHSVC_LONG_TESTS"), reason="one more of a kind: AUTHSVC_LONG_TESTS=1"
+)
 NOT_NOW = "DEPENDENCY_UNAVAILABLE"
 PATIENCE_S = 8.0
 RECOVERY_S = 2.0

@@ -19,9 +19,14 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from authsvc.core.model import AuditEvent
+from authsvc.stores.sql.compiled import NO_VALUES
+
 PLACES = ("before commit", "after commit", "before cache", "before reply")
 RPCS = ("Login", "Refresh", "Revoke")
 _PR_SET_PDEATHSIG = 1
+# Of the changes that are one statement, those that make an RPC what it is.
+_CHANGES = frozenset({"session.created", "token.rotated"})
 
 _rpc: ContextVar[str] = ContextVar("rpc", default="")
 
@@ -69,9 +74,13 @@ def _named(rpc: str, inner: Any, pass_by: PassBy) -> Any:
 
 
 def _around(inner: Any, pass_by: PassBy) -> Any:
-    async def change(*args: Any, **named: Any) -> Any:
+    async def change(
+        self: Any, statement: Any, values: Any = NO_VALUES, event: AuditEvent | None = None
+    ) -> Any:
+        if event is None or event.event not in _CHANGES:
+            return await inner(self, statement, values, event)
         pass_by("before commit")
-        rows = await inner(*args, **named)
+        rows = await inner(self, statement, values, event)
         pass_by("after commit")
         return rows
 

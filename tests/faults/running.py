@@ -77,8 +77,7 @@ async def run(plan: Plan) -> History:
         finally:
             for task in background:
                 task.cancel()
-        for client in clients:
-            await client.look_at_all()
+        await asyncio.gather(*(client.look_at_all() for client in clients))
         await _look_inside(deployed, callers)
         return history
 

@@ -4,17 +4,14 @@ Each point is one in a process of its own, which kills itself on its way past it
 change is then asked of another instance, while the first one starts again.
 """
 
-import os
 from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.faults.asking import Asking
+from tests.faults.asking import LATE, Asking
 from tests.faults.calling import said
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("killed instances")]
-
-LONG = bool(os.environ.get("AUTHSVC_LONG_TESTS"))
 
 
 async def killed_at(point: str, asking: Asking, victim: int, call: Callable[[], Awaitable[str]]) -> None:
@@ -27,9 +24,8 @@ async def killed_at(point: str, asking: Asking, victim: int, call: Callable[[], 
 
 def points(rpc: str, *places: str, always: str) -> list[object]:
     """Points of an RPC, the one that tells most always, the others if there is time."""
-    late = pytest.mark.skipif(not LONG, reason="a restart each: AUTHSVC_LONG_TESTS=1")
     return [
-        pytest.param(f"{rpc} {place}", marks=() if place == always else late, id=place) for place in places
+        pytest.param(f"{rpc} {place}", marks=() if place == always else LATE, id=place) for place in places
     ]
 
 

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests.faults.asking import NOT_NOW, Asking, allowed
+from tests.faults.asking import LATE, NOT_NOW, Asking, allowed
 from tests.faults.conftest import BOUND_MS
 from tests.parts.valkey import until
 
@@ -43,7 +43,7 @@ async def test_sql_gone_for_all(asking: Asking) -> None:
     assert await asking.revoke(1, login) == NOT_NOW
 
 
-@pytest.mark.parametrize("first", ["sql", "cache"])
+@pytest.mark.parametrize("first", ["sql", pytest.param("cache", marks=LATE)])
 async def test_two_way(asking: Asking, first: str) -> None:
     """One instance cut off from SQL, the other from the cache, in either order: what the other revokes is believed no
     longer than a view may be old. What is left is "not now"."""

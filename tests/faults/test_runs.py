@@ -1,27 +1,25 @@
 """Whole runs: faults by seed against a real deployment. The long ones: `make faults ARGS="--minutes 10 --seed 1"`."""
 
-import os
-
 import pytest
 
+from tests.faults.asking import LATE
 from tests.faults.checking import check
 from tests.faults.running import SKEW_MS, Plan, run
 
-LONG = bool(os.environ.get("AUTHSVC_LONG_TESTS"))
 # Seeds that have found something. Times differ from run to run, so each stands for its mixture of faults.
 SEEDS = (2,)
 
 
 async def test_a_short_run() -> None:
     """A deployment that is broken in every way for a while breaks no promise."""
-    history = await run(Plan(seed=1, seconds=10.0))
+    history = await run(Plan(seed=1, seconds=6.0, instances=2, clients=4))
 
     assert [str(violation) for violation in check(history, skew_ms=SKEW_MS)] == []
     assert len(history.faults) >= 3
     assert sum(call.is_ok for call in history.calls) > 200
 
 
-@pytest.mark.skipif(not LONG, reason="takes minutes: AUTHSVC_LONG_TESTS=1")
+@LATE
 @pytest.mark.parametrize("seed", SEEDS)
 async def test_seeds_that_found_something(seed: int) -> None:
     """What once broke a promise does not do so any more."""

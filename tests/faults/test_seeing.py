@@ -4,17 +4,16 @@ The guards are taken out by `unguarded`, loaded into the instances from here; no
 """
 
 import asyncio
-import os
 
 import pytest
 
+from tests.faults.asking import LATE
 from tests.faults.calling import Callers, Held
 from tests.faults.checking import check
 from tests.faults.deployment import now_ms
 from tests.faults.nemesis import Nemesis
 from tests.faults.running import SKEW_MS, WATCHED, Plan, Script, run
 
-LONG = bool(os.environ.get("AUTHSVC_LONG_TESTS"))
 ROUNDS = 45
 
 
@@ -71,7 +70,7 @@ CASES: dict[str, tuple[Script, str]] = {
 
 
 @pytest.mark.parametrize("guard", CASES)
-@pytest.mark.skipif(not LONG, reason="half a minute each: AUTHSVC_LONG_TESTS=1")
+@LATE
 async def test_without(guard: str) -> None:
     """A deployment without this guard breaks the promise that the guard is there for."""
     script, rule = CASES[guard]
@@ -82,9 +81,7 @@ async def test_without(guard: str) -> None:
 
 
 @pytest.mark.parametrize("guard", CASES)
-@pytest.mark.skipif(
-    not LONG, reason="that all is well with every guard is what the runs show: AUTHSVC_LONG_TESTS=1"
-)
+@LATE
 async def test_with(guard: str) -> None:
     """The very same calls and faults break nothing where the guard is in place."""
     script, _ = CASES[guard]

