@@ -1,12 +1,13 @@
 """The first two rows of the table in docs/failures.md: the cache in every kind of trouble, and nobody notices much."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pytest
 import redis.asyncio as redis
 
-from tests.faults.asking import Asking, allowed, recovers, timed
+from tests.faults.asking import LATE, Asking, allowed, recovers, timed
 from tests.faults.proxy import Wire
 from tests.parts.valkey import until
 
@@ -140,6 +141,31 @@ async def test_wiped_under_load(asking: Asking) -> None:
 
     assert set(answers) == {"OK"}
     assert len(answers) > 50
+
+
+@LATE
+async def test_throughput_returns(asking: Asking) -> None:
+    """Five seconds after the cache was wiped under load as many sessions are validated as before."""
+    logins = [await asking.in_every_cache() for _ in range(8)]
+    done: list[float] = []
+    stop = asyncio.Event()
+
+    async def load(number: int) -> None:
+        while not stop.is_set():
+            assert await asking.validate(number % 2, logins[number % 8]) == "OK"
+            done.append(time.monotonic())
+
+    callers = [asyncio.create_task(load(number)) for number in range(8)]
+    await asyncio.sleep(3.0)
+    await asking.deployment.cache.flush()
+    wiped = time.monotonic()
+    await asyncio.sleep(5.0)
+    stop.set()
+    await asyncio.gather(*callers)
+
+    before = sum(wiped - 2 < at <= wiped for at in done)
+    windows = [sum(wiped + 0.5 * n < at <= wiped + 0.5 * n + 2 for at in done) for n in range(7)]
+    assert max(windows) > 0.8 * before
 
 
 async def test_deadline_is_kept(asking: Asking) -> None:

@@ -66,6 +66,19 @@ async def test_not_now(asking: Asking, trouble: str) -> None:
         assert not (await asking.refresh(1, login.tokens.refresh_token)).replayed
 
 
+async def test_slow(asking: Asking) -> None:
+    """With slow SQL everything works, only slower."""
+    for instance in asking.instances:
+        instance.sql.delay(0.03)
+
+    login = await asking.log_in()
+    renewed = await asking.refresh(1, login.tokens.refresh_token)
+
+    assert await asking.validate(1, login) == "OK"
+    assert await asking.revoke(1, login) == "OK"
+    assert await asking.introspect(1, renewed.tokens.access_token) is False
+
+
 @pytest.mark.parametrize("trouble", ["killed", pytest.param("silent", marks=LATE)])
 async def test_recovers_without_restart(asking: Asking, trouble: str) -> None:
     """Back to normal within two seconds of SQL's return, at every instance and for every kind of call."""
