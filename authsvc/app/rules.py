@@ -127,7 +127,12 @@ class _Rules:
             users=self._users(),
             clients=self._clients(),
             callers=Callers(
-                self._mint, parts.registry, self._validator, self._own_tokens, parts.settings.issuer
+                self._mint,
+                parts.registry,
+                self._validator,
+                self._own_tokens,
+                parts.tail,
+                parts.settings.issuer,
             ),
             cookies=CookieDelivery(parts.settings.lifetimes, parts.settings.known_device, clock),
             gate=self._gate(),

@@ -15,6 +15,7 @@ from authsvc.core.errors import CallerUnauthenticated, SessionNotActive
 from authsvc.core.grants import ADMIN_SCOPE, allowed_audiences, allowed_scopes
 from authsvc.core.model import Permission
 from authsvc.core.own_tokens import OwnTokens
+from authsvc.core.tail import Tail
 from authsvc.core.tokens import Kind, TokenMint, TokenNotOurs, kind_of
 from authsvc.core.validate import SessionValidator
 
@@ -34,12 +35,14 @@ class Callers:
         registry: ClientRegistry,
         sessions: SessionValidator,
         access: OwnTokens,
+        tail: Tail,
         issuer: str,
     ) -> None:
         self._mint = mint
         self._registry = registry
         self._sessions = sessions
         self._access = access
+        self._tail = tail
         self._issuer = issuer
         # Hashes by the text of keys that were good when they came, since the same few come with every call. Whether a
         # key still is good, the registry says each time.
@@ -60,7 +63,7 @@ class Callers:
         return caller
 
     async def resolve(self, bearer: str) -> Caller:
-        """Return the caller that holds this token. Raises CallerUnauthenticated, StoreUnavailable,
+        """Return the caller that holds this token. Raises CallerUnauthenticated, StoreUnavailable, ViewTooOld,
         AccessTokenExpired and AccessTokenRevoked (so that a client knows to refresh)."""
         match kind_of(bearer):
             case Kind.CLIENT_KEY:
@@ -70,6 +73,10 @@ class Callers:
             case Kind.REFRESH:
                 raise CallerUnauthenticated  # It renews; it does not speak for anybody.
         token = self._access.check(bearer)
+        if not self._tail.is_fresh():
+            # This process stood still, or does not hear from SQL: the token may have been revoked meanwhile.
+            await self._tail.ensure_fresh()
+            token = self._access.check(bearer)
         # What is for other services too is known to them, and must not administer this one for them.
         administers = token.audiences == (self._issuer,) and self._administers(token.client_id, token.scopes)
         return Caller(_ADMIN if administers else _NONE, token.client_id, token.subject, token.session_id)

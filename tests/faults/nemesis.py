@@ -43,8 +43,8 @@ class Nemesis:
         self.kinds = [*self._of_instances(), *self._of_wires(), *self._of_cache(), *self._of_sql()]
 
     async def cycle(self, count: int = 0) -> None:
-        """Break up to seven things, some at once, and heal them."""
-        chosen = self._draw(count or self._choose.choice((3, 4, 5, 6, 7)))
+        """Break up to nine things, some at once, and heal them."""
+        chosen = self._draw(count or self._choose.choice((2, 5, 7, 8, 9)))
         await asyncio.gather(*(self._break(kind, self._choose.uniform(0, STAGGER_S)) for kind in chosen))
         self.cycles += 1
 

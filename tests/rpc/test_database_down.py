@@ -7,7 +7,9 @@ from typing import Any
 import grpc
 import pytest
 
-from authsvc.core.clock import SECOND
+from authsvc.core.clock import MINUTE, SECOND
+from authsvc.core.contracts import RevokeOrder
+from authsvc.core.model import AuditEvent, RevokeReason
 from authsvc.core.tail import VIEW_BOUND_MS
 from authsvc.core.tokens import TokenMint
 from authsvc.stores.embedded import EmbeddedValkey
@@ -166,6 +168,23 @@ async def test_access_token_past_the_bound(fragile: Fragile) -> None:
 
     assert (error.code(), reason_of(error)) == (grpc.StatusCode.UNAVAILABLE, "VIEW_TOO_OLD")
     assert retry_seconds_of(error) == 1.0
+
+
+async def test_caller_past_the_bound(service_on_each: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller's access token is looked at again once the log has been read, where the view was too old to know: it may
+    have been revoked while this process stood still. (Guard: `is_fresh` in Callers.resolve.)"""
+    service = service_on_each
+    login = await service.login()
+    audit = AuditEvent("session.revoked", service.clock(), session_id=login.session.id)
+    order = RevokeOrder(service.clock(), RevokeReason.LOGOUT, MINUTE, audit)
+    tail = service.app._tail
+    monkeypatch.setattr(tail, "is_fresh", lambda: False)
+    await service.app.stores.sessions.revoke(login.session.id, order)
+
+    metadata = bearer(login.tokens.access_token)
+    call = service.auth.ListSessions(pb.ListSessionsRequest(), metadata=metadata)
+
+    assert await outcome(call) == "ACCESS_TOKEN_REVOKED"
 
 
 async def test_forged_tokens_are_refused_all_the_same(fragile: Fragile) -> None:
