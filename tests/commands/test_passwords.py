@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import argon2
 import psutil
 import pytest
 
@@ -104,3 +105,28 @@ def test_a_password_keeps_its_spaces(deployment: Deployment, tmp_path: Path) -> 
 
     assert ended.returncode == 1
     assert "at least 15 characters" in ended.stderr
+
+
+def test_a_hash_is_read_from_standard_input(deployment: Deployment) -> None:
+    """Users are brought along with the hash of their password; one that is not acceptable is refused, not shown."""
+    good = argon2.PasswordHasher().hash("a password from elsewhere")
+    dear = good.replace("m=65536", "m=4194304")
+
+    created = processes.run(
+        "user", "create", "alice", "--password-hash-stdin", stdin=good + "\n", **deployment.admin
+    )
+    replaced = processes.run(
+        "user", "set-password", "alice", "--password-hash-stdin", stdin=good + "\n", **deployment.admin
+    )
+    refused = processes.run(
+        "user", "create", "bob", "--password-hash-stdin", stdin=dear + "\n", **deployment.admin
+    )
+    both = processes.run(
+        "user", "create", "bob", "--password-hash-stdin", "--password-stdin", stdin=good, **deployment.admin
+    )
+
+    assert (created.returncode, replaced.returncode) == (0, 0)
+    assert (refused.returncode, both.returncode) == (1, 2)
+    assert "password_hash: must have m from 7168 to 65536" in refused.stderr
+    assert "not both" in both.stderr
+    assert dear not in refused.stdout + refused.stderr

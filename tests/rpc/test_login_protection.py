@@ -1,5 +1,8 @@
 """Logins during an attack: who is slowed down, who is not, and what survives the loss of the cache."""
 
+import asyncio
+from collections import Counter
+from time import perf_counter
 from typing import Any
 
 import argon2
@@ -13,7 +16,16 @@ from authsvc.stores.embedded import EmbeddedValkey
 from authsvc.v1 import admin_service_pb2 as admin
 from authsvc.v1 import auth_service_pb2 as pb
 from authsvc.v1.resources_pb2 import Device
-from tests.parts.service import PASSWORD, Service, fields_of, outcome, refusal, retry_seconds_of, run_service
+from tests.parts.service import (
+    PASSWORD,
+    Service,
+    fields_of,
+    outcome,
+    reason_of,
+    refusal,
+    retry_seconds_of,
+    run_service,
+)
 
 HOME, ELSEWHERE = "192.0.2.1", "203.0.113.7"
 NEW_PASSWORD = "another long pass phrase"
@@ -89,6 +101,48 @@ async def test_a_stolen_credential_gives_no_free_guessing(service: Service) -> N
     assert found == ["INVALID_CREDENTIALS"] * 5 + ["RATE_LIMITED"]
     assert waits == [1, 2, 4, 8]
     assert await outcome(log_in(service)) == "OK"
+
+
+async def test_a_flood(service: Service) -> None:
+    """Of ninety guesses at once, at as many names from as many addresses, some are checked and the rest refused
+    for want of room; meanwhile everybody's sessions are validated and the victim logs in from a known device.
+
+    (Guard: the places of HashingSlots. What it costs, `make bench ARGS="--only login_flood"` measures.)
+    """
+    token = await known(service)
+    session_token = (await log_in(service, device_token=token)).session_token
+
+    flood = [
+        asyncio.ensure_future(
+            outcome(log_in(service, "quite wrong", name=f"user{n}", at=f"198.18.{n // 250}.{n % 250}"))
+        )
+        for n in range(90)
+    ]
+    others = [await outcome(service.validate(session_token)) for _ in range(20)]
+    victim = await outcome(log_in(service, device_token=token))
+    waiting = sum(not guess.done() for guess in flood)
+    ends = Counter(await asyncio.gather(*flood))
+
+    assert others == ["OK"] * 20
+    assert victim == "OK"
+    assert waiting
+    assert set(ends) == {"INVALID_CREDENTIALS", "OVERLOADED"}
+
+
+async def test_what_cannot_be_done_in_time_is_told_at_once(service: Service) -> None:
+    """With no room left an attempt is refused within 50 ms, with a word on when to come back (design, overload)."""
+    await service.add_user()
+    service.app._passwords._slots.seconds = 30.0
+    error, taken = await refusal(log_in(service)), []
+
+    for _ in range(21):
+        begun = perf_counter()
+        await refusal(log_in(service))
+        taken.append(perf_counter() - begun)
+
+    assert reason_of(error) == "OVERLOADED"
+    assert retry_seconds_of(error) > 0
+    assert sorted(taken)[10] < 0.05
 
 
 @pytest.mark.parametrize("ending", ["password set", "password changed", "time", "another secret"])
