@@ -13,6 +13,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from authsvc.background import end_tasks
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.stores.valkey.address import Address
 from authsvc.stores.valkey.clients import open_client
@@ -77,8 +78,7 @@ class Cluster:
         return await asyncio.gather(*[link.connection.call(*command) for link in self._links.values()])
 
     async def close(self) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
         await asyncio.gather(*(link.close() for link in self._links.values()))
 
     async def _keep_map(self) -> None:

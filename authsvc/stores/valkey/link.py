@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
+from authsvc.background import end_tasks
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.stores.valkey.connection import Connection
 
@@ -60,8 +61,7 @@ class Link:
 
     async def close(self) -> None:
         """Close for good."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end_tasks([self._task])
 
     async def _keep_up(self) -> None:
         pause_s = _FIRST_PAUSE_S

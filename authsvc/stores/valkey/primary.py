@@ -7,6 +7,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from authsvc.background import end_tasks
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.stores.valkey.address import Address
 from authsvc.stores.valkey.clients import open_client
@@ -75,8 +76,7 @@ class SentinelPrimary(StandalonePrimary):
         raise StoreUnavailable("no sentinel names a primary")
 
     async def close(self) -> None:
-        self._watch.cancel()
-        await asyncio.gather(self._watch, return_exceptions=True)
+        await end_tasks([self._watch])
         await super().close()
 
     async def _dial(self) -> Connection:
