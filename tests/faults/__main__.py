@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.faults.checking import Violation, check
 from tests.faults.history import History, Outcome
 from tests.faults.running import SKEW_MS, Plan, run
+from tests.faults.unguarded import GUARDS
 
 _SHOWN = 20
 
@@ -52,7 +53,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--instances", type=int, default=3)
     parser.add_argument("--clients", type=int, default=6)
     parser.add_argument(
-        "--without", default="", help="a guard to leave out: the run must then end with violations"
+        "--without",
+        default="",
+        choices=["", *GUARDS],
+        help="a guard to leave out: the run must then end with violations",
     )
     parser.add_argument("--replay", type=Path, help="check a history that was kept, without running anything")
     return parser.parse_args()

@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
@@ -103,6 +104,7 @@ async def test_postgres(service: Service, small_disk: Path, postgres_on_small_di
     assert (await service.revoke(token=kept.session_token)).revoked_count == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the files of a running process")
 async def test_sqlite(sqlite_url: str, valkey: EmbeddedValkey, tmp_path: Path) -> None:
     """When its file cannot grow SQLite refuses what would change something: that is not acknowledged, cached sessions
     go on, and with room all is well again, without a restart."""
