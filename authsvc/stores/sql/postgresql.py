@@ -70,13 +70,17 @@ def _session_settings(limits: Limits, instance: str) -> dict[str, str]:
     Revisions are gap-free only if READ COMMITTED statements see what earlier holders of the log's row lock have
     committed. A process that stops halfway must not hold that lock for long, hence the server's own time-outs: others
     still get their turn within their own. There is none for statements: it would end a commit's waiting for the
-    standby, too, and then everybody would see what the standby has not got.
+    standby, too, and then everybody would see what the standby has not got. The server finds out within half a minute
+    that a host is gone, so that nobody is missed on the roll for long (`core.roll`).
     """
     return {
         "application_name": connection_name(instance),
         "default_transaction_isolation": "read committed",
         "lock_timeout": str(limits.command_ms),
         "idle_in_transaction_session_timeout": str(limits.command_ms // 2),
+        "tcp_keepalives_idle": "10",
+        "tcp_keepalives_interval": "5",
+        "tcp_keepalives_count": "3",
     }
 
 
