@@ -53,7 +53,9 @@ class TrustedHops:
             return Whereabouts(peer, is_users=not through_proxy)
         # A client that may tell, and does not (or tells what is no address, which is not written down anywhere): its
         # own address is that of all its users.
-        return Whereabouts(reported, is_users=True) if _address(reported) else Whereabouts(peer, is_users=False)
+        return (
+            Whereabouts(reported, is_users=True) if _address(reported) else Whereabouts(peer, is_users=False)
+        )
 
     def _before_proxies(self, forwarded: Sequence[str]) -> str:
         """The last address that is no proxy's; the first of all if every one is. Empty if it is no address."""
