@@ -28,7 +28,8 @@ Script = Callable[[Nemesis, Callers, Held], Awaitable[None]]
 
 @dataclass
 class Plan:
-    """What a run is to be. `script` takes the place of faults by seed; `patient`: nobody gives a call up early."""
+    """What a run is to be. `script` takes the place of faults by seed; `skews_ms`: how far clocks are off, by seed if
+    nothing is said; `without`: a guard to leave out."""
 
     seed: int = 1
     seconds: float = 10.0
@@ -83,7 +84,7 @@ async def run(plan: Plan) -> History:
 
 
 def _skews(plan: Plan) -> list[int]:
-    """One clock is right, the others are off by some seconds."""
+    """One clock is right, the others are off by a second at most."""
     choose = random.Random(f"{plan.seed} clocks")
     return [0, *(choose.randint(-SKEW_MS, SKEW_MS) for _ in range(plan.instances - 1))]
 
