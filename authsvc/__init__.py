@@ -7,6 +7,7 @@ The rooms, each of which starts with a page on what it owns and what it leaves t
 `stores`    the outside world: SQL, Valkey, migrations
 `rpc`       what gRPC sees: servicers, policy, errors, interceptors
 `http`      what plain HTTP sees: pages, keys, proxies that ask who is let through
+`hashing`   processes that hash passwords, and do nothing else
 `edge`      the configuration of Envoy, which stands before both
 `settings`  which settings there are, by subject; `config` reads them, and is the only reader of the environment
 `app`       the one place that joins the parts, with `outside` (clocks, chance) and `background` (ending tasks)

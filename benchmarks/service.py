@@ -4,6 +4,7 @@ Everything is on that costs something: the policy, metrics, logging at `info` in
 """
 
 import asyncio
+import gc
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import SecretBytes, SecretStr
 
 from authsvc import logs
 from authsvc.app import open_app
+from authsvc.hashing.processes import HashingProcesses
 from authsvc.settings import Settings
 
 ISSUER = "https://auth.example.com"
@@ -43,8 +45,12 @@ def settings_for(place: Place) -> Settings:
 
 
 async def _serve(orders: Connection, place: Place) -> None:
-    app = await open_app(settings_for(place))
+    settings = settings_for(place)
+    hasher = HashingProcesses(settings.password_slots, settings.hash_cost)
+    app = await open_app(settings, hasher=hasher)
     await app.start()
+    gc.collect()
+    gc.freeze()  # as `authsvc serve` does
     orders.send(app.port)
     await asyncio.to_thread(orders.poll, None)
     await app.stop()

@@ -30,6 +30,7 @@ from authsvc.core.chores import EndedSessions, ExpiredEntries
 from authsvc.core.clock import SECOND
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.feed import Feed
+from authsvc.core.hashing_threads import Hasher
 from authsvc.core.housekeeping import Housekeeping
 from authsvc.core.ids import new_id
 from authsvc.core.key_lifecycle import GivenKeys, ManagedKeys, SigningKeys
@@ -38,7 +39,7 @@ from authsvc.core.late_uses import LateUses
 from authsvc.core.login_counters import ForgottenFailures
 from authsvc.core.model import LogPosition
 from authsvc.core.origins import Origins
-from authsvc.core.passwords import HashCost, PasswordHashing
+from authsvc.core.passwords import PasswordHashing
 from authsvc.core.roll import RollCall
 from authsvc.core.sealing import CannotUnseal, Vault
 from authsvc.core.signing_keys import NO_KEYS, VAULT_PURPOSE, Keys, SigningKeyUnusable, ring_from_pem
@@ -88,6 +89,7 @@ class App:
         development: Development | None,
         shares_port: bool,
         traces: "Traces | None",
+        hasher: Hasher | None,
     ) -> None:
         self.settings = settings
         self.stores = stores
@@ -107,7 +109,7 @@ class App:
         self._shield = interceptors.Shield()
         self._statuses = Statuses(urlsplit(settings.issuer).hostname or "")
         self._background: set[asyncio.Task[None]] = set()
-        self._passwords = self._open_passwords()
+        self._passwords = self._open_passwords(hasher)
         self._server: grpc.aio.Server | None = None
         self._view = View()
         self._feed = Feed()
@@ -126,6 +128,7 @@ class App:
 
     async def start(self) -> None:
         """Fill the view, open the port, take calls. Raises StoreUnavailable, SigningKeyUnusable, AddressTaken."""
+        await self._passwords.start()
         await self._tail.load()
         await self._registry.load()
         await self._signing_keys.load()
@@ -162,7 +165,7 @@ class App:
         with suppress(StoreUnavailable):
             await self._last_seen.flush()
             await self._housekeeping.release()
-        self._passwords.close()
+        await self._passwords.close()
         await self.cache.close()
         await self.stores.close()
         if self._traces is not None:
@@ -189,11 +192,12 @@ class App:
             return None
         return Certificates(files, self.settings.tls_client_ca_file, clock, self.metrics)
 
-    def _open_passwords(self) -> PasswordHashing:
+    def _open_passwords(self, hasher: Hasher | None) -> PasswordHashing:
         settings = self.settings
         vault = Vault(settings.secrets, stored_hashes.VAULT_PURPOSE, self._outside.random_bytes)
-        cost = HashCost(settings.password_memory_kib, settings.password_passes)
-        return PasswordHashing(StoredHashes(vault), settings.password_slots, cost=cost)
+        return PasswordHashing(
+            StoredHashes(vault), settings.password_slots, cost=settings.hash_cost, hasher=hasher
+        )
 
     def _open_signing_keys(self) -> SigningKeys:
         settings, clock = self.settings, self._outside.clock

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from authsvc.app.instance import App, Development
 from authsvc.core.contracts import StoreUnavailable
+from authsvc.core.hashing_threads import Hasher
 from authsvc.core.ids import new_id
 from authsvc.outside import Outside
 from authsvc.settings import Settings
@@ -21,10 +22,12 @@ async def open_app(
     development: Development | None = None,
     *,
     shares_port: bool = False,
+    hasher: Hasher | None = None,
 ) -> App:
     """Return an instance over the stores that the settings name; they are not asked for anything but the log's epoch.
 
-    `shares_port`: other processes may listen at its port, too. Raises StoreUnavailable if SQL does not answer.
+    `shares_port`: other processes may listen at its port, too. `hasher`: where passwords are hashed, in threads of this
+    process unless it is given. Raises StoreUnavailable if SQL does not answer.
     """
     traces = _open_traces(settings)
     outside = outside or Outside()
@@ -42,7 +45,7 @@ async def open_app(
     cache = await open_cache(settings.cache_url.get_secret_value(), position.epoch)
     if traces is not None:
         cache = replace(cache, sessions=traces.sessions(cache.sessions))
-    return App(settings, outside, stores, cache, development, shares_port, traces)
+    return App(settings, outside, stores, cache, development, shares_port, traces, hasher)
 
 
 def _open_traces(settings: Settings) -> "Traces | None":

@@ -105,7 +105,7 @@ async def _password_hash(password: str, user_id: str, settings: Settings, outsid
     try:
         return await hashing.hash(password, user_id, _HASH_WAIT_MS)
     finally:
-        hashing.close()
+        await hashing.close()
 
 
 def _hash(mint: TokenMint, key: str) -> bytes | None:

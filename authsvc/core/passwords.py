@@ -1,57 +1,49 @@
-"""Owns hashing and checking passwords, off the event loop. Leaves who may hash next to core.hashing_slots, the stored
-form to core.stored_hashes, the rules for new passwords to core.password_rules.
+"""Owns what is hashed and stored of a password, and checking one.
 
-argon2id at OWASP's parameters or above. The threads that hash step back behind the event loop's: logins never slow
-down what is cheap.
+Leaves hashing to a Hasher (core.hashing_threads), who may hash next to core.hashing_slots, the stored form to
+core.stored_hashes, the rules for new passwords to core.password_rules.
 """
 
-import asyncio
-import os
-import threading
 import unicodedata
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from time import monotonic
 from typing import TypeVar
 
-import argon2
-
 from authsvc.core.hashing_slots import HashingSlots, Place
+from authsvc.core.hashing_threads import HashCost, Hasher, HashingThreads
 from authsvc.core.stored_hashes import StoredHashes, checked_import
 
-PARALLELISM = 1
-# How far hashing steps back behind everything else of this process, as `nice` has it.
-_NICENESS = 10
 _NOBODY = "nobody"
 _QUEUE_EACH = 8
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class HashCost:
-    """What a hash costs: OWASP's minimum."""
-
-    memory_kib: int = 19_456
-    time_cost: int = 2
-
-
 class PasswordHashing:
-    """Hashes and checks passwords on `slots` threads, with at most `queue` calls waiting: 8 a slot, unless told.
+    """Hashes and checks passwords, `slots` at once, with at most `queue` calls waiting: 8 a slot, unless told.
 
     A longer queue would not have more passwords checked, only later: with 8, whoever is let in waits for 9 hashes.
     """
 
     def __init__(
-        self, stored: StoredHashes, slots: int, queue: int | None = None, cost: HashCost | None = None
+        self,
+        stored: StoredHashes,
+        slots: int,
+        queue: int | None = None,
+        cost: HashCost | None = None,
+        hasher: Hasher | None = None,
     ) -> None:
+        """`hasher` hashes at that cost, `slots` at once; threads do unless it is given."""
         cost = cost or HashCost()
-        self._hasher = argon2.PasswordHasher(cost.time_cost, cost.memory_kib, PARALLELISM)
+        self._hasher = hasher or HashingThreads(slots, cost)
+        self._judge = cost.hasher
         self._stored = stored
         self._slots = HashingSlots(slots, _QUEUE_EACH * slots if queue is None else queue)
-        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="argon2", initializer=_step_back)
-        self._nobody = stored.seal(self._hasher.hash("the password of nobody"), _NOBODY)
+        self._nobody = stored.seal(self._judge.hash("the password of nobody"), _NOBODY)
+
+    async def start(self) -> None:
+        """Begin, before anything is asked."""
+        await self._hasher.start()
 
     @contextmanager
     def place(self, wait_ms: int, *, ahead: bool = False) -> Iterator[Place]:
@@ -61,7 +53,7 @@ class PasswordHashing:
 
     async def hash_in(self, place: Place, password: str, user_id: str) -> str:
         """Return the hash to store for this user. Raises Overloaded."""
-        made = await self._run(place, lambda: self._hasher.hash(normalised(password)))
+        made = await self._timed(place, lambda: self._hasher.hash(normalised(password)))
         return self._stored.seal(made, user_id)
 
     async def verify_in(self, place: Place, stored: str | None, user_id: str, password: str) -> bool:
@@ -70,7 +62,8 @@ class PasswordHashing:
         Raises Overloaded, CannotUnseal.
         """
         known = self._stored.open(stored or self._nobody, user_id if stored else _NOBODY)
-        return await self._run(place, lambda: self._matches(known, password)) and stored is not None
+        matches = await self._timed(place, lambda: self._hasher.matches(known, normalised(password)))
+        return matches and stored is not None
 
     async def hash(self, password: str, user_id: str, wait_ms: int) -> str:
         """Return the hash to store for this user. Raises Overloaded if that cannot be done within `wait_ms`."""
@@ -89,48 +82,25 @@ class PasswordHashing:
     def needs_rehash(self, stored: str, user_id: str) -> bool:
         """Whether the hash was made with other parameters than today's, or is sealed under another secret."""
         is_current = self._stored.is_current(stored)
-        return not is_current or self._hasher.check_needs_rehash(self._stored.open(stored, user_id))
+        return not is_current or self._judge.check_needs_rehash(self._stored.open(stored, user_id))
 
     @property
     def under_way(self) -> int:
         """How many passwords are being hashed or wait for it."""
         return self._slots.places_taken
 
-    def close(self) -> None:
-        """End the threads once their work is done."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    async def close(self) -> None:
+        """End once what is under way is done."""
+        await self._hasher.close()
 
-    def _matches(self, password_hash: str, password: str) -> bool:
-        try:
-            return self._hasher.verify(password_hash, normalised(password))
-        except argon2.exceptions.VerifyMismatchError:
-            return False
-
-    async def _run(self, place: Place, work: Callable[[], _T]) -> _T:
+    async def _timed(self, place: Place, work: Callable[[], Awaitable[_T]]) -> _T:
         async with self._slots.turn(place):
-            # Shielded: a slot is free when its thread is, whether or not anybody still waits for the answer.
-            running = asyncio.get_running_loop().run_in_executor(self._threads, self._timed, work)
-            try:
-                return await asyncio.shield(running)
-            except asyncio.CancelledError:
-                with suppress(Exception):
-                    await running
-                raise
-
-    def _timed(self, work: Callable[[], _T]) -> _T:
-        start = monotonic()
-        result = work()
-        self._slots.seconds = 0.9 * self._slots.seconds + 0.1 * (monotonic() - start)
-        return result
+            begun = monotonic()
+            result = await work()
+            self._slots.seconds = 0.9 * self._slots.seconds + 0.1 * (monotonic() - begun)
+            return result
 
 
 def normalised(password: str) -> str:
     """The form that is hashed: Unicode NFC (NIST SP 800-63B-4 §3.1.1.2), so that keyboards do not matter."""
     return unicodedata.normalize("NFC", password)
-
-
-def _step_back() -> None:
-    """Lower the priority of this thread alone, where the system can (Linux)."""
-    with suppress(OSError, AttributeError):
-        thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS)

@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from authsvc.core.clock import DAY
-from authsvc.core.passwords import HashCost
+from authsvc.core.hashing_threads import HashCost
 from authsvc.core.trusted_hops import EVERY_CLIENT, TrustedHops
 from authsvc.settings.given import Given
 from authsvc.settings.kinds import DurationOrNone
@@ -32,6 +32,11 @@ class LoginSettings(Given):
     """How long a device is known after a login from it; 0s: none is."""
     trusted_proxies: Annotated[str, AfterValidator(_trusted)] = EVERY_CLIENT
     """Whose word is taken on where a user is (core.trusted_hops), separated by spaces."""
+
+    @property
+    def hash_cost(self) -> HashCost:
+        """What a hash costs."""
+        return HashCost(self.password_memory_kib, self.password_passes)
 
     @property
     def hops(self) -> TrustedHops:

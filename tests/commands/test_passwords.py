@@ -113,10 +113,10 @@ def test_a_hash_is_read_from_standard_input(deployment: Deployment) -> None:
     dear = good.replace("m=65536", "m=4194304")
 
     created = processes.run(
-        "user", "create", "alice", "--password-hash-stdin", stdin=good + "\n", **deployment.admin
+        "user", "create", "erin", "--password-hash-stdin", stdin=good + "\n", **deployment.admin
     )
     replaced = processes.run(
-        "user", "set-password", "alice", "--password-hash-stdin", stdin=good + "\n", **deployment.admin
+        "user", "set-password", "erin", "--password-hash-stdin", stdin=good + "\n", **deployment.admin
     )
     refused = processes.run(
         "user", "create", "bob", "--password-hash-stdin", stdin=dear + "\n", **deployment.admin

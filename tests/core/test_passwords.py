@@ -11,7 +11,8 @@ import pytest
 from authsvc.core.clock import SECOND
 from authsvc.core.errors import InvalidRequest, Overloaded
 from authsvc.core.hashing_slots import HashingSlots
-from authsvc.core.passwords import HashCost, PasswordHashing
+from authsvc.core.hashing_threads import HashCost, HashingThreads
+from authsvc.core.passwords import PasswordHashing
 from authsvc.core.sealing import CannotUnseal, Vault
 from authsvc.core.secrets import DeploymentSecrets
 from authsvc.core.stored_hashes import VAULT_PURPOSE, StoredHashes, checked_import
@@ -31,7 +32,7 @@ async def hashing() -> AsyncIterator[PasswordHashing]:
     """Hashing on one thread, with two waiting at most."""
     running = PasswordHashing(sealing(NEW), slots=1, queue=2)
     yield running
-    running.close()
+    await running.close()
 
 
 async def test_verifies(hashing: PasswordHashing) -> None:
@@ -79,8 +80,8 @@ async def test_renewed_when_anything_changes(hashing: PasswordHashing) -> None:
     assert moved.needs_rehash(stored, "alice")
     assert hashing.needs_rehash(plain, "alice")
     assert await hashing.verify(plain, "alice", "the password", WAIT)
-    dearer.close()
-    moved.close()
+    await dearer.close()
+    await moved.close()
 
 
 @pytest.mark.parametrize(
@@ -150,7 +151,9 @@ async def test_bounded(hashing: PasswordHashing) -> None:
 async def run(hashing: PasswordHashing, gate: threading.Event) -> None:
     """Hold a slot until the gate opens."""
     with hashing.place(60 * SECOND) as place:
-        await hashing._run(place, gate.wait)
+        threads = hashing._hasher
+        assert isinstance(threads, HashingThreads)
+        await hashing._timed(place, lambda: threads._run(gate.wait))
 
 
 async def test_refused_when_it_would_be_too_late(hashing: PasswordHashing) -> None:

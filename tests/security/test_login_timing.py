@@ -99,7 +99,7 @@ def check(taken: dict[str, list[float]]) -> None:
 async def test_real_hashing(sqlite_url: str, valkey: EmbeddedValkey) -> None:
     """As deployed: nobody tells by the clock who exists, or who is disabled."""
     async with run_service(sqlite_url, valkey.url) as service:
-        await add_users(service, REAL, service.app._passwords._hasher)
+        await add_users(service, REAL, service.app._passwords._judge)
 
         check(await times(service, REAL))
 
@@ -111,7 +111,8 @@ async def test_cheap_hashing(
     cheap = argon2.PasswordHasher(1, 64, 1)
     async with run_service(sqlite_url, valkey.url) as service:
         passwords = service.app._passwords
-        monkeypatch.setattr(passwords, "_hasher", cheap)
+        monkeypatch.setattr(passwords._hasher, "_hasher", cheap)
+        monkeypatch.setattr(passwords, "_judge", cheap)
         monkeypatch.setattr(passwords, "_nobody", passwords._stored.seal(cheap.hash("nobody's"), "nobody"))
         await add_users(service, CHEAP, cheap)
 

@@ -1,0 +1,69 @@
+"""Owns what runs in a process that hashes: requests from standard input, answers to standard output, one after another.
+
+Run as a file, with nothing of authsvc: `child.py LIBRARIES… MEMORY_KIB PASSES NICENESS`. The first answer says that it
+is ready. Ends when its owner does: then standard input does. Leaves who asks, and when, to `processes`.
+"""
+
+import os
+import signal
+import struct
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+REQUEST = struct.Struct(">II")
+"""Lengths: of the hash to check a password against, 0 to make one; of the password. Both follow."""
+ANSWER = struct.Struct(">BI")
+"""How it ended (YES, NO, FAILED), and the length of the hash that was made, which follows."""
+YES, NO, FAILED = 1, 0, 2
+
+
+def main(arguments: list[str]) -> None:
+    """Hash until nobody asks any more."""
+    *libraries, memory_kib, passes, niceness = arguments
+    sys.path += libraries
+    _step_back(niceness)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # sent to a whole group: what is under way is finished
+    import argon2
+
+    hasher = argon2.PasswordHasher(int(passes), int(memory_kib), 1)
+    asked, told = sys.stdin.buffer, sys.stdout.buffer
+    _tell(told, YES)  # ready
+    while (request := asked.read(REQUEST.size)) and len(request) == REQUEST.size:
+        hash_length, password_length = REQUEST.unpack(request)
+        _answer(told, hasher, asked.read(hash_length).decode(), asked.read(password_length))
+
+
+def _step_back(niceness: str) -> None:
+    """Give way to everybody else: by the priority of this process, and where Linux counts sessions first, of this one's
+    own (sched(7), autogroups)."""
+    os.nice(int(niceness))
+    with suppress(OSError):
+        Path("/proc/self/autogroup").write_text(niceness)
+
+
+def _answer(told: BinaryIO, hasher: Any, password_hash: str, password: bytes) -> None:
+    from argon2.exceptions import VerifyMismatchError
+
+    end, made = YES, b""
+    try:
+        if password_hash:
+            hasher.verify(password_hash, password)
+        else:
+            made = hasher.hash(password).encode()
+    except VerifyMismatchError:
+        end = NO
+    except Exception:  # noqa: BLE001  its text may hold what was asked
+        end = FAILED
+    _tell(told, end, made)
+
+
+def _tell(told: BinaryIO, end: int, made: bytes = b"") -> None:
+    told.write(ANSWER.pack(end, len(made)) + made)
+    told.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
