@@ -160,7 +160,7 @@ class LoginFloodRow:
         order = Order(server.address, server.seeded, lasting)
         quiet: Seen = stage.ask(run_others, order)
         memory = psutil.Process(server.watched["cpu_us"])
-        idle = memory.memory_info().rss
+        idle = _resident(memory)
         during = Order(server.address, server.seeded, lasting, logs_in=True)
         with ThreadPoolExecutor(2) as both, _watching(memory) as most:
             flood = both.submit(stage.ask, run_flood, order)
@@ -214,6 +214,11 @@ async def at_rate(call: Callable[[], Awaitable[None]], rate: float, seconds: flo
     await asyncio.gather(*calls)
 
 
+def _resident(process: psutil.Process) -> int:
+    """The memory of a process and of those that hash for it."""
+    return sum(each.memory_info().rss for each in (process, *process.children()))
+
+
 @contextmanager
 def _watching(process: psutil.Process) -> Iterator[list[int]]:
     """Look at a process's memory for as long as the block runs; the most that it had is in the list."""
@@ -221,7 +226,7 @@ def _watching(process: psutil.Process) -> Iterator[list[int]]:
 
     def look() -> None:
         while not over.wait(_LOOK_AT_MEMORY_S):
-            most[0] = max(most[0], process.memory_info().rss)
+            most[0] = max(most[0], _resident(process))
 
     watcher = threading.Thread(target=look)
     watcher.start()
