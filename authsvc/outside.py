@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 from authsvc.core.clock import Clock
-from authsvc.core.tokens import RandomBytes
+from authsvc.core.ids import RandomBytes
 
 
 def wall_clock() -> int:

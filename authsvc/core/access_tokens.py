@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from authsvc.core.clock import SECOND
-from authsvc.core.ids import new_id
+from authsvc.core.ids import RandomBytes, new_id
 from authsvc.core.lifetimes import ACCESS_TTL_CAP
 from authsvc.core.model import Session
 from authsvc.core.signing_keys import Keys
-from authsvc.core.tokens import RandomBytes
 
 ACCESS_TOKEN_MAX_BYTES = 2048
 _JSON = json.JSONEncoder(separators=(",", ":"))  # made once: json.dumps makes one for each token

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from authsvc.core.clock import Clock
+from authsvc.core.ids import RandomBytes
 from authsvc.core.model import User
 from authsvc.core.secrets import DeploymentSecrets
-from authsvc.core.tokens import RandomBytes
 
 DEVICE_TOKEN_LENGTH = 80
 _PREFIX = "atd_"

@@ -17,7 +17,7 @@ from authsvc.core.errors import (
     InvalidCredentials,
     SecondFactorNotEnrolled,
 )
-from authsvc.core.ids import new_id
+from authsvc.core.ids import RandomBytes, new_id
 from authsvc.core.known_devices import KnownDevices
 from authsvc.core.login_challenge import LIFETIME, HalfDone, LoginChallenges, Wanted
 from authsvc.core.model import (
@@ -34,7 +34,6 @@ from authsvc.core.one_time_codes import OneTimeCodes
 from authsvc.core.operation import Asked
 from authsvc.core.password_check import PasswordAttempt, PasswordCheck
 from authsvc.core.second_factor_contract import SecondFactorStore
-from authsvc.core.tokens import RandomBytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ import hmac
 import re
 from collections.abc import Sequence
 
+from authsvc.core.ids import RandomBytes
 from authsvc.core.secrets import derive_key
-from authsvc.core.tokens import RandomBytes
 
 COUNT = 10
 _CODE_BYTES = 10

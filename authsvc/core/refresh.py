@@ -23,13 +23,13 @@ from authsvc.core.clock import SECOND, Clock
 from authsvc.core.contracts import RevokeOrder, Rotation, SessionStore, StoreUnavailable
 from authsvc.core.errors import CallerNotPermitted, RefreshTokenNotActive, RefreshTokenReused
 from authsvc.core.grants import granted
-from authsvc.core.ids import made_at
+from authsvc.core.ids import RandomBytes, made_at
 from authsvc.core.late_uses import LateUses
 from authsvc.core.lifetimes import REVOCATION_GRACE
 from authsvc.core.model import AuditEvent, Client, RefreshState, RevokeReason, Session
 from authsvc.core.operation import Asked
 from authsvc.core.sealing import CannotUnseal, seal_successor, unseal_successor
-from authsvc.core.tokens import RandomBytes, RefreshToken, TokenMint, TokenNotOurs
+from authsvc.core.tokens import RefreshToken, TokenMint, TokenNotOurs
 
 REPLAY_WINDOW = 30 * SECOND
 REPLAY_LIMIT = 3

@@ -7,8 +7,9 @@ so that a sealed value moved to another row does not open.
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from authsvc.core.ids import RandomBytes
 from authsvc.core.secrets import DeploymentSecrets, derive_key
-from authsvc.core.tokens import RandomBytes, RefreshToken
+from authsvc.core.tokens import RefreshToken
 
 _NONCE_BYTES = 12
 

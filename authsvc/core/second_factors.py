@@ -19,13 +19,13 @@ from authsvc.core.errors import (
     NotFound,
     SecondFactorNotEnrolled,
 )
+from authsvc.core.ids import RandomBytes
 from authsvc.core.model import AuditEvent, Permission
 from authsvc.core.one_time_codes import OneTimeCodes
 from authsvc.core.operation import Asked
 from authsvc.core.own_password import OwnPassword
 from authsvc.core.sealing import Vault
 from authsvc.core.second_factor_contract import SecondFactor, SecondFactorStore
-from authsvc.core.tokens import RandomBytes
 
 CONFIRM_WITHIN = 10 * MINUTE
 

@@ -13,14 +13,11 @@ stored. Two tokens are recognised on every validation, so it is done in few step
 import binascii
 import hashlib
 import hmac
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from uuid import UUID
 
+from authsvc.core.ids import RandomBytes, id_octets, id_text
 from authsvc.core.secrets import DeploymentSecrets
-
-RandomBytes = Callable[[int], bytes]
 
 SECRET_BYTES = 32
 _MAC_BYTES = 9
@@ -96,7 +93,7 @@ class TokenMint:
 
     def refresh_token(self, session_id: str, generation: int) -> Minted:
         """Make the refresh token of a generation of a session."""
-        place = UUID(session_id).bytes + generation.to_bytes(_GENERATION_BYTES, "big")
+        place = id_octets(session_id) + generation.to_bytes(_GENERATION_BYTES, "big")
         return self._mint(Kind.REFRESH, place + self._random_bytes(SECRET_BYTES))
 
     def hash_of(self, kind: Kind, text: str) -> bytes:
@@ -108,7 +105,7 @@ class TokenMint:
         """Return what a refresh token says. Raises TokenNotOurs."""
         body = self._open(Kind.REFRESH, text)
         return RefreshToken(
-            session_id=str(UUID(bytes=body[1:17])),
+            session_id=id_text(body[1:17]),
             generation=int.from_bytes(body[17:_REFRESH_SECRET_START], "big"),
             secret=body[_REFRESH_SECRET_START:-_MAC_BYTES],
             token_hash=_hash(text),

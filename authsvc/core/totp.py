@@ -12,7 +12,7 @@ import hmac
 import pyotp
 
 from authsvc.core.clock import SECOND
-from authsvc.core.tokens import RandomBytes
+from authsvc.core.ids import RandomBytes
 
 DIGITS = 6
 STEP_MS = 30 * SECOND

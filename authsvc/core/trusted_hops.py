@@ -9,10 +9,12 @@ call that a proxy has passed on the message was written beyond the proxy, and it
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 EVERY_CLIENT = "client:*"
 _CLIENT = "client:"
 _UNIX = "unix"
+_LONGEST_ADDRESS = 64  # an IPv6 address of 45 characters, and a zone
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -76,6 +78,12 @@ class TrustedHops:
 
 def _address(text: str) -> _Address | None:
     """Return the address; of an IPv4 address written as one of IPv6, that."""
+    return _read_address(text) if len(text) <= _LONGEST_ADDRESS else None
+
+
+@lru_cache(maxsize=4096)
+def _read_address(text: str) -> _Address | None:
+    """The same addresses come again and again, each of them in several calls."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:

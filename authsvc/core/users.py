@@ -8,7 +8,7 @@ from authsvc.core.announce import Announcer
 from authsvc.core.clock import Clock
 from authsvc.core.contracts import Revoked, RevokeOrder, StoreUnavailable, UserStore
 from authsvc.core.errors import InvalidRequest, NotFound, UsernameTaken
-from authsvc.core.ids import new_id
+from authsvc.core.ids import RandomBytes, new_id
 from authsvc.core.lifetimes import REVOCATION_GRACE
 from authsvc.core.model import AuditEvent, RevokeReason, User
 from authsvc.core.operation import Asked
@@ -16,7 +16,6 @@ from authsvc.core.paging import page_size, page_token, read_page_token
 from authsvc.core.password_rules import PasswordRules
 from authsvc.core.passwords import PasswordHashing
 from authsvc.core.scopes import checked_names
-from authsvc.core.tokens import RandomBytes
 from authsvc.core.usernames import checked_username, username_key
 
 _T = TypeVar("_T")

@@ -41,7 +41,9 @@ class Call:
         "_cookies",
         "_get_certificate",
         "_get_peer",
+        "_peer",
         "caller",
+        "is_browsers",
         "may_go_on",
         "metadata",
         "set_cookies",
@@ -66,7 +68,10 @@ class Call:
         self.may_go_on: Callable[[], bool] = _yes
         self.set_cookies: Sequence[str] = ()
         self.where: Whereabouts | None = None
+        self.is_browsers = bool(self.get(COOKIES_MARK))
+        """Whether the edge says that a browser asks: then no token comes or goes but as a cookie."""
         self._cookies: Cookies | None = None
+        self._peer: str | None = None
 
     def get(self, key: str) -> list[str]:
         """Return the text values of a metadata key, which must be lower case."""
@@ -84,14 +89,11 @@ class Call:
         return self._cookies
 
     @property
-    def is_browsers(self) -> bool:
-        """Whether the edge says that a browser asks: then no token comes or goes but as a cookie."""
-        return bool(self.get(COOKIES_MARK))
-
-    @property
     def peer(self) -> str:
         """The peer as gRPC names it, such as `ipv4:127.0.0.1:50051`."""
-        return self._get_peer()
+        if self._peer is None:
+            self._peer = self._get_peer()
+        return self._peer
 
     @property
     def certificate_names(self) -> Sequence[str] | None:

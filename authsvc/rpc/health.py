@@ -9,6 +9,7 @@ Not the stock servicer: that one lacks List, and an open Watch of it makes a gra
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -16,7 +17,7 @@ import grpc.aio
 from grpc_health.v1 import health_pb2 as pb
 
 from authsvc.core.errors import InvalidRequest
-from authsvc.rpc.receiving import Context, receive
+from authsvc.rpc.receiving import Context, Receiver, metadata_of
 
 SERVICE = "grpc.health.v1.Health"
 TAKES_CALLS = "authsvc.v1"
@@ -78,14 +79,15 @@ class Health:
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register with the server."""
         response = pb.HealthCheckResponse.SerializeToString
-        check = _received(self.Check, pb.HealthCheckRequest)
-        watch = _received_of_stream(self.Watch, pb.HealthCheckRequest)
-        list_ = _received(self.List, pb.HealthListRequest)
+        receiver = Receiver()
+        check = _Served(self.Check, pb.HealthCheckRequest, receiver)
+        watch = _Served(self.Watch, pb.HealthCheckRequest, receiver)
+        list_ = _Served(self.List, pb.HealthListRequest, receiver)
         handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
-            "Check": grpc.stream_unary_rpc_method_handler(check, None, response),
-            "Watch": grpc.stream_stream_rpc_method_handler(watch, None, response),
+            "Check": grpc.stream_unary_rpc_method_handler(check.unary, None, response),
+            "Watch": grpc.stream_stream_rpc_method_handler(watch.stream, None, response),
             "List": grpc.stream_unary_rpc_method_handler(
-                list_, None, pb.HealthListResponse.SerializeToString
+                list_.unary, None, pb.HealthListResponse.SerializeToString
             ),
         }
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
@@ -99,23 +101,23 @@ class Health:
         changed.set()
 
 
-def _received(handler: Any, kind: Any) -> Any:
-    async def received(_requests: Any, context: Context) -> Any:
-        return await handler(await _request(context, kind), context)
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """An RPC as grpc.aio calls it; its message is read here (see `receiving`)."""
 
-    return received
+    handler: Any
+    kind: Any
+    receiver: Receiver
 
+    async def unary(self, _requests: Any, context: Context) -> Any:
+        return await self.handler(await self._request(context), context)
 
-def _received_of_stream(handler: Any, kind: Any) -> Any:
-    async def received(_requests: Any, context: Context) -> AsyncIterator[Any]:
-        async for response in handler(await _request(context, kind), context):
+    async def stream(self, _requests: Any, context: Context) -> AsyncIterator[Any]:
+        async for response in self.handler(await self._request(context), context):
             yield response
 
-    return received
-
-
-async def _request(context: Context, kind: Any) -> Any:
-    try:
-        return await receive(context, kind.FromString)
-    except InvalidRequest as error:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)
+    async def _request(self, context: Context) -> Any:
+        try:
+            return await self.receiver.receive(context, metadata_of(context), self.kind.FromString)
+        except InvalidRequest as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error.message)

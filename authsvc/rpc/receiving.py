@@ -9,13 +9,15 @@ a handler. Both measured with grpcio 1.85.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
 from authsvc.core.clock import SECOND
 from authsvc.core.errors import InvalidRequest
+from authsvc.overdue import Overdue
+from authsvc.rpc.call import Metadata
 
 METADATA_MAX_BYTES = 12 * 1024
 MESSAGE_WAIT_MS = 10 * SECOND
@@ -25,20 +27,45 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Read = Callable[[bytes], Message]
 
 
-async def receive(context: Context, read: Read) -> Message:
-    """Return the message of a call. Raises InvalidRequest: metadata too large; message missing, late, unreadable."""
-    entries: Any = context.invocation_metadata()
-    size = _ENTRY_BYTES * len(entries) + sum(len(name) + len(value) for name, value in entries)
-    if size > METADATA_MAX_BYTES:
-        raise InvalidRequest(("metadata", f"must not be larger than {METADATA_MAX_BYTES} bytes"))
-    try:
-        async with asyncio.timeout(MESSAGE_WAIT_MS / SECOND):
-            message: Any = await context.read()
-    except TimeoutError:
-        raise InvalidRequest(("request", "did not come in time")) from None
-    if message is grpc.aio.EOF:
-        raise InvalidRequest(("request", "is missing"))
-    try:
-        return read(message)
-    except DecodeError:
-        raise InvalidRequest(("request", "cannot be read as the message that this method takes")) from None
+def metadata_of(context: Context) -> Metadata:
+    """Return the metadata of a call: pairs, whatever their type says. They are put together anew each time."""
+    metadata: Any = context.invocation_metadata()
+    return cast(Metadata, metadata)
+
+
+class Receiver:
+    """Takes the messages of calls."""
+
+    def __init__(self) -> None:
+        self._waiting: Overdue[asyncio.Task[Any]] = Overdue(MESSAGE_WAIT_MS / SECOND, asyncio.Task.cancel)
+
+    async def receive(self, context: Context, metadata: Metadata, read: Read) -> Message:
+        """Return the message of a call. Raises InvalidRequest: metadata too large; message missing, late, not one."""
+        size = _ENTRY_BYTES * len(metadata) + sum([len(name) + len(value) for name, value in metadata])
+        if size > METADATA_MAX_BYTES:
+            raise InvalidRequest(("metadata", f"must not be larger than {METADATA_MAX_BYTES} bytes"))
+        message = await self._in_time(context)
+        if message is grpc.aio.EOF:
+            raise InvalidRequest(("request", "is missing"))
+        try:
+            return read(message)
+        except DecodeError:
+            raise InvalidRequest(
+                ("request", "cannot be read as the message that this method takes")
+            ) from None
+
+    async def _in_time(self, context: Context) -> Any:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  for the type checker: handlers run in tasks
+        self._waiting.begin(task)
+        try:
+            message = await context.read()
+        except asyncio.CancelledError:
+            if self._waiting.end(task) or task.uncancel():
+                raise  # by somebody else
+            raise InvalidRequest(("request", "did not come in time")) from None
+        except BaseException:
+            self._waiting.end(task)
+            raise
+        self._waiting.end(task)
+        return message

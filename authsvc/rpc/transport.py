@@ -5,6 +5,7 @@ Handlers are wrapped once, at start. The interceptors of grpc.aio are not used: 
 
 import resource
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -13,11 +14,11 @@ from google.protobuf import message_factory
 from google.protobuf.message import Message
 
 from authsvc.core.errors import InvalidRequest
-from authsvc.rpc.call import Call
+from authsvc.rpc.call import Call, Metadata
 from authsvc.rpc.errors import DETAILS_KEY
 from authsvc.rpc.interceptors import Errors, Handler, Interceptor, Method, Refused, wrapped
 from authsvc.rpc.policy import POLICY, check_policy, methods
-from authsvc.rpc.receiving import METADATA_MAX_BYTES, Context, Read, receive
+from authsvc.rpc.receiving import METADATA_MAX_BYTES, Context, Read, Receiver, metadata_of
 
 Requests = AsyncIterator[bytes]
 
@@ -65,6 +66,7 @@ def add_servicers(
 ) -> None:
     """Register servicers by full service name. Raises PolicyIncomplete and MethodMissing: better not started."""
     check_policy()
+    receiver = Receiver()
     by_service: dict[str, dict[str, grpc.RpcMethodHandler[Any, Any]]] = {name: {} for name in servicers}
     for name, descriptor in methods().items():
         service, _, rpc = name.partition("/")
@@ -72,41 +74,51 @@ def add_servicers(
         if bound is None:
             raise MethodMissing(name)
         method = Method(name, descriptor, POLICY[name])
-        by_service[service][rpc] = _rpc_handler(bound, method, stack, errors)
+        by_service[service][rpc] = _rpc_handler(bound, method, stack, errors, receiver)
     for service, handlers in by_service.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
 
 
 def _rpc_handler(
-    bound: Any, method: Method, stack: Sequence[Interceptor], errors: Errors
+    bound: Any, method: Method, stack: Sequence[Interceptor], errors: Errors, receiver: Receiver
 ) -> "grpc.RpcMethodHandler[Any, Any]":
     read = message_factory.GetMessageClass(method.descriptor.input_type).FromString
     write = message_factory.GetMessageClass(method.descriptor.output_type).SerializeToString
     unread = wrapped(_refuse_unread, method, stack[:1])  # seen as any other refusal is
     if not method.descriptor.server_streaming:
-        unary = _unary(wrapped(bound, method, stack), unread, read, method, errors)
-        return grpc.stream_unary_rpc_method_handler(unary, None, write)
+        served = _Served(wrapped(bound, method, stack), unread, read, method, errors, receiver)
+        return grpc.stream_unary_rpc_method_handler(served.unary, None, write)
 
     async def opened(request: Message, call: Call) -> AsyncIterator[bytes]:
         iterator: AsyncIterator[bytes] = bound(request, call)
         return iterator
 
-    stream = _stream(wrapped(opened, method, stack), unread, read, method, errors)
-    return grpc.stream_stream_rpc_method_handler(stream)
+    served = _Served(wrapped(opened, method, stack), unread, read, method, errors, receiver)
+    return grpc.stream_stream_rpc_method_handler(served.stream)
 
 
 async def _refuse_unread(error: InvalidRequest, _call: Call) -> Message:
     raise error
 
 
-def _unary(handler: Handler, unread: Handler, read: Read, method: Method, errors: Errors) -> Any:
-    async def unary(_requests: Requests, context: Context) -> Message:
-        handle = handler
+@dataclass(frozen=True, slots=True)
+class _Served:
+    """An RPC as grpc.aio calls it. `handler` takes what was read, `unread` why it could not be."""
+
+    handler: Handler
+    unread: Handler
+    read: Read
+    method: Method
+    errors: Errors
+    receiver: Receiver
+
+    async def unary(self, _requests: Requests, context: Context) -> Message:
+        handle, metadata = self.handler, metadata_of(context)
         try:
-            request: Message | InvalidRequest = await receive(context, read)
+            request: Message | InvalidRequest = await self.receiver.receive(context, metadata, self.read)
         except InvalidRequest as error:
-            request, handle = error, unread
-        call = _call(context)
+            request, handle = error, self.unread
+        call = _call(context, metadata)
         try:
             response: Message = await handle(request, call)
         except Refused as refused:
@@ -114,37 +126,29 @@ def _unary(handler: Handler, unread: Handler, read: Read, method: Method, errors
             raise
         except Exception as error:
             # An interceptor's own defect: grpc.aio would tell the caller its text.
-            await _abort(context, errors.refused(error, method.name), call)
+            await _abort(context, self.errors.refused(error, self.method.name), call)
             raise
         if call.set_cookies:
             await context.send_initial_metadata(_set_cookies(call))
         return response
 
-    return unary
-
-
-def _stream(handler: Handler, unread: Handler, read: Read, method: Method, errors: Errors) -> Any:
-    async def stream(_requests: Requests, context: Context) -> AsyncIterator[bytes]:
-        handle = handler
+    async def stream(self, _requests: Requests, context: Context) -> AsyncIterator[bytes]:
+        handle, metadata = self.handler, metadata_of(context)
         try:
-            request: Message | InvalidRequest = await receive(context, read)
+            request: Message | InvalidRequest = await self.receiver.receive(context, metadata, self.read)
         except InvalidRequest as error:
-            request, handle = error, unread
-        call = _call(context)
+            request, handle = error, self.unread
+        call = _call(context, metadata)
         try:
             async for part in await handle(request, call):
                 yield part
         except Refused as refused:
             await _abort(context, refused, call)
         except Exception as error:  # noqa: BLE001  nothing may pass by it
-            await _abort(context, errors.refused(error, method.name), call)
-
-    return stream
+            await _abort(context, self.errors.refused(error, self.method.name), call)
 
 
-def _call(context: Context) -> Call:
-    # The metadata are a tuple of pairs, whatever their type says.
-    metadata: Any = context.invocation_metadata()
+def _call(context: Context, metadata: Metadata) -> Call:
     return Call(metadata, context.peer, context.time_remaining(), context.auth_context)
 
 

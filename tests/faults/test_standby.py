@@ -53,7 +53,7 @@ async def test_standby_that_has_fallen_silent(standing: Standing) -> None:
     """What the standby has not got is not acknowledged, not even when somebody asks again; so a failover takes back
     nothing that anybody was told.
 
-    Guarded by postgresql._no_longer_than: were a commit that waits for the standby cancelled, everybody would see it.
+    Guarded by postgresql._Statements: were a commit that waits for the standby cancelled, everybody would see it.
     """
     service, pair = standing
     renewed, ended = await service.login("alice"), await service.login("alice")

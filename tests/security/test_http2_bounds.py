@@ -88,7 +88,7 @@ def with_options(monkeypatch: pytest.MonkeyPatch, **changed: int) -> None:
 async def test_large_metadata(service: Service, kilobytes: int, ends: str) -> None:
     """Metadata above 12 KiB are refused of callers, too, who do not acknowledge that bound.
 
-    gRPC holds only those to it who do: 3 MB of metadata reached the handler. Guard: `receiving.receive`, the size.
+    gRPC holds only those to it who do: 3 MB of metadata reached the handler. Guard: `receiving.Receiver`, the size.
     """
     async with attacking(service, acknowledges=False) as attacker:
         stream = await begin(attacker, more=entries(kilobytes))
@@ -139,13 +139,15 @@ async def test_calls_wait_their_turn(service: Service) -> None:
 
 
 @pytest.mark.parametrize("path", RPCS)
-async def test_message_that_never_comes(service: Service, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_message_that_never_comes(
+    path: str, sqlite_url: str, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A call that was begun and left there, or whose message stays half said, is ended after a while.
 
-    Guard: `receiving.receive`, the timeout; and for gRPC's own services `health.Health.add_to`.
+    Guard: `receiving.Receiver`, the timeout; and for gRPC's own services `health.Health.add_to`.
     """
     monkeypatch.setattr(receiving, "MESSAGE_WAIT_MS", SHORT_MS)
-    async with attacking(service) as attacker:
+    async with run_service(sqlite_url, valkey.url) as service, attacking(service) as attacker:
         nothing, half = await begin(attacker, path), await begin(attacker, path)
         await attacker.send(frames.DataFrame(half, b"\0\0\0\1\0abc"))
 
@@ -252,12 +254,15 @@ async def refusal_code(service: Service) -> str:
     return (await refusal(_key_set(service))).code().name
 
 
-async def test_late_message_names_its_field(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_late_message_names_its_field(
+    sqlite_url: str, valkey: EmbeddedValkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A late message is told to its caller like any other mistake."""
     monkeypatch.setattr(receiving, "MESSAGE_WAIT_MS", SHORT_MS)
-    call: Any = service.channel.stream_unary(METHOD)
+    async with run_service(sqlite_url, valkey.url) as service:
+        call: Any = service.channel.stream_unary(METHOD)
 
-    error = await refusal(call(_never()))
+        error = await refusal(call(_never()))
 
     assert fields_of(error) == ["request"]
 

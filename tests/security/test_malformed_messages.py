@@ -79,7 +79,7 @@ async def code_of(service: Service, name: str, message: bytes) -> tuple[str, Any
 async def test_what_is_no_message(service: Service, log: io.StringIO) -> None:
     """In every RPC it is a bad request; nothing of it is answered or logged.
 
-    Guards: `receiving.receive`, DecodeError; and that `transport._rpc_handler` gives grpc.aio no deserializer, since it
+    Guards: `Receiver`, DecodeError; and that `transport._rpc_handler` gives grpc.aio no deserializer, since it
     would tell the caller the text of its exception.
     """
     for name in methods():

@@ -1,8 +1,8 @@
 """Owns borrowing connections and what becomes of them afterwards. Leaves making and keeping them to a `Keeper`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import Any, Protocol
 
 from sqlalchemy import PoolProxiedConnection
@@ -52,26 +52,12 @@ class Pool:
         self.waiting = 0
         """Borrowers that wait for one."""
 
-    @asynccontextmanager
-    async def borrow(self) -> AsyncIterator[Any]:
+    def borrow(self) -> "_Borrowing":
         """Borrow a connection for the length of the block. Raises StoreUnavailable, RuleBroken."""
-        with translated():
-            connection = await self._take()
-            try:
-                yield connection
-            except self._answers:
-                self._keeper.give_back(connection)
-                raise
-            except BaseException:
-                self._keeper.forget(connection)
-                self._discard(connection)
-                raise
-            else:
-                self._keeper.give_back(connection)
-            finally:
-                self.lent -= 1
+        return _Borrowing(self)
 
-    async def _take(self) -> Any:
+    async def take(self) -> Any:
+        """Return a connection, which `settle` has to be told of afterwards."""
         self.waiting += 1
         try:
             connection = await self._keeper.take()
@@ -83,6 +69,15 @@ class Pool:
         self.lent += 1
         return connection
 
+    def settle(self, connection: Any, error: BaseException | None) -> None:
+        """Keep the connection or have it closed, as whatever its borrower met tells."""
+        self.lent -= 1
+        if error is None or isinstance(error, self._answers):
+            self._keeper.give_back(connection)
+        else:
+            self._keeper.forget(connection)
+            self._discard(connection)
+
     def _discard(self, connection: object) -> None:
         closing = asyncio.ensure_future(self._close(connection))
         self._closing.add(closing)
@@ -92,6 +87,28 @@ class Pool:
         """Close every connection."""
         await asyncio.gather(*self._closing)
         await self._keeper.close()
+
+
+class _Borrowing:
+    """A block with a connection: a class, since every statement passes here, and a generator takes twice as long."""
+
+    __slots__ = ("_connection", "_pool")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def __aenter__(self) -> Any:
+        with translated():
+            self._connection = await self._pool.take()
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.settle(self._connection, error)
+        if error is not None:
+            with translated():
+                raise error
 
 
 class EngineKeeper:

@@ -4,9 +4,8 @@ asyncpg talks, a `Stack` keeps. Borrowing and giving back costs no round trip: n
 has closed a connection), and no ROLLBACK where no transaction was begun.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from authsvc.core.clock import SECOND
 from authsvc.core.model import AuditEvent
+from authsvc.overdue import Overdue
 from authsvc.stores.sql import address
 from authsvc.stores.sql.audit_rows import per_row_of, prefixed_values
 from authsvc.stores.sql.compiled import NO_VALUES, Compiler, Values, compiler
@@ -92,18 +92,42 @@ async def _close(connection: asyncpg.Connection) -> None:
         connection.terminate()
 
 
-@contextmanager
-def _no_longer_than(seconds: float, connection: asyncpg.Connection) -> Iterator[None]:
-    """Break the connection off if the block takes longer.
+class _Statements:
+    """Statements under way: a connection is broken off if one takes longer than `seconds`.
 
     asyncpg's own time-outs would ask the server to cancel the statement. A commit that waits for the standby would then
     end at once, seen by everybody, though the standby has not got it: gone after a failover, whoever has read it.
     """
-    timer = asyncio.get_running_loop().call_later(seconds, connection.terminate)
-    try:
-        yield
-    finally:
-        timer.cancel()
+
+    def __init__(self, compiled: Compiler, seconds: float) -> None:
+        self._compile = compiled
+        self._under_way: Overdue[asyncpg.Connection] = Overdue(seconds, asyncpg.Connection.terminate)
+
+    async def run(self, connection: asyncpg.Connection, statement: ClauseElement, values: Values) -> Rows:
+        compiled = self._compile(statement)
+        self._under_way.begin(connection)
+        try:
+            rows: Rows = await connection.fetch(compiled.sql, *compiled.arguments(values))
+            return rows
+        finally:
+            self._under_way.end(connection)
+
+    async def run_many(
+        self, connection: asyncpg.Connection, statement: ClauseElement, many: Iterable[Values]
+    ) -> None:
+        compiled = self._compile(statement)
+        self._under_way.begin(connection)
+        try:
+            await connection.executemany(compiled.sql, [compiled.arguments(each) for each in many])
+        finally:
+            self._under_way.end(connection)
+
+    async def say(self, connection: asyncpg.Connection, command: str) -> None:
+        self._under_way.begin(connection)
+        try:
+            await connection.execute(command)
+        finally:
+            self._under_way.end(connection)
 
 
 @lru_cache
@@ -116,23 +140,17 @@ def _with_event(statement: Insert | Update | Delete) -> Select[*tuple[Any, ...]]
 class PostgresTransaction(Transaction):
     """A transaction under way on a borrowed connection."""
 
-    def __init__(self, compiled: Compiler, connection: asyncpg.Connection, longest_s: float) -> None:
-        self._compile = compiled
+    def __init__(self, statements: _Statements, connection: asyncpg.Connection) -> None:
+        self._statements = statements
         self._connection = connection
-        self._longest_s = longest_s
 
     async def run(self, statement: ClauseElement, values: Values = NO_VALUES) -> Rows:
         """Run a statement and return its rows."""
-        compiled = self._compile(statement)
-        with _no_longer_than(self._longest_s, self._connection):
-            rows: Rows = await self._connection.fetch(compiled.sql, *compiled.arguments(values))
-            return rows
+        return await self._statements.run(self._connection, statement, values)
 
     async def run_many(self, statement: ClauseElement, many: Iterable[Values]) -> None:
         """Run a statement once for each set of values."""
-        compiled = self._compile(statement)
-        with _no_longer_than(self._longest_s, self._connection):
-            await self._connection.executemany(compiled.sql, [compiled.arguments(each) for each in many])
+        await self._statements.run_many(self._connection, statement, many)
 
 
 class PostgresDatabase(Database):
@@ -151,18 +169,15 @@ class PostgresDatabase(Database):
             Place.FOLLOWING: pool(1),
         }
         self.pools = {place.name.lower(): kept for place, kept in self._places.items()}
-        self._longest_s = limits.command_ms / SECOND
-        self._compile = compiler(PGDialect_asyncpg())  # type: ignore[no-untyped-call]
+        dialect = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+        self._statements = _Statements(compiler(dialect), limits.command_ms / SECOND)
 
     async def read(
         self, statement: ClauseElement, values: Values = NO_VALUES, place: Place = Place.ORDINARY
     ) -> Rows:
         """Return the rows of one SELECT, as of the newest commit."""
-        compiled = self._compile(statement)
         async with self._places[place].borrow() as connection:
-            with _no_longer_than(self._longest_s, connection):
-                rows: Rows = await connection.fetch(compiled.sql, *compiled.arguments(values))
-                return rows
+            return await self._statements.run(connection, statement, values)
 
     async def change(
         self, statement: Insert | Update | Delete, values: Values = NO_VALUES, event: AuditEvent | None = None
@@ -177,20 +192,16 @@ class PostgresDatabase(Database):
         """Open a transaction, committed at the end of the block and rolled back if the block raises."""
         place = Place.REVOKING if reserved else Place.ORDINARY
         async with self._places[place].borrow() as connection:
-            await self._say("BEGIN", connection)
+            await self._statements.say(connection, "BEGIN")
             try:
-                yield PostgresTransaction(self._compile, connection, self._longest_s)
+                yield PostgresTransaction(self._statements, connection)
             except Exception:
                 if not connection.is_closed():
-                    await self._say("ROLLBACK", connection)
+                    await self._statements.say(connection, "ROLLBACK")
                 raise
-            await self._say("COMMIT", connection)
+            await self._statements.say(connection, "COMMIT")
 
     async def close(self) -> None:
         """Close every connection."""
         for pool in self._places.values():
             await pool.close()
-
-    async def _say(self, command: str, connection: asyncpg.Connection) -> None:
-        with _no_longer_than(self._longest_s, connection):
-            await connection.execute(command)

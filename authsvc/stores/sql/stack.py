@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from authsvc.core.clock import SECOND
+from authsvc.overdue import Overdue
 
 
 class Stack:
@@ -74,45 +75,37 @@ class Stack:
 
 
 class _Queue:
-    """Those who wait, first come first served.
-
-    All wait equally long, so the first one's time is up first, and one timer does for all: under load nearly every call
-    waits, and `asyncio.timeout` for each costs more than the waiting itself.
-    """
+    """Those who wait, first come first served. Raises TimeoutError in whoever waits too long."""
 
     def __init__(self, wait_s: float) -> None:
-        self._wait_s = wait_s
-        self._waiting: deque[tuple[float, asyncio.Future[None]]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._overdue: Overdue[asyncio.Future[None]] = Overdue(wait_s, self._give_up)
 
     async def wait(self, pass_on: Callable[[], None]) -> None:
         """Return when it is one's turn. `pass_on` is called if it was, but the caller had gone. Raises TimeoutError."""
-        loop = asyncio.get_running_loop()
-        turn = loop.create_future()
-        until = loop.time() + self._wait_s
-        self._waiting.append((until, turn))
-        if self._timer is None:
-            self._timer = loop.call_at(until, self._end_overdue, loop)
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._overdue.begin(turn)
         try:
             await turn
         except asyncio.CancelledError:
             if not turn.cancelled():
                 pass_on()
             raise
+        finally:
+            self._overdue.end(turn)
 
     def call_next(self) -> bool:
         """Let the first one go on who still waits. False: nobody waits."""
         while self._waiting:
-            _, turn = self._waiting.popleft()
+            turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
                 return True
         return False
 
-    def _end_overdue(self, loop: asyncio.AbstractEventLoop) -> None:
-        while self._waiting and (self._waiting[0][0] <= loop.time() or self._waiting[0][1].done()):
-            _, turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_exception(TimeoutError())
-        until = self._waiting[0][0] if self._waiting else None
-        self._timer = None if until is None else loop.call_at(until, self._end_overdue, loop)
+    def _give_up(self, turn: asyncio.Future[None]) -> None:
+        if not turn.done():
+            turn.set_exception(TimeoutError())
+        while self._waiting and self._waiting[0].done():
+            self._waiting.popleft()
