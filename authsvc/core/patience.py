@@ -12,10 +12,19 @@ _until: ContextVar[float | None] = ContextVar("until", default=None)
 
 def wait_at_most(milliseconds: int | None) -> None:
     """Note, for this task and those it creates, how long from now its result is waited for; None: for ever."""
-    _until.set(None if milliseconds is None else asyncio.get_running_loop().time() + milliseconds / 1000)
+    wait_until(None if milliseconds is None else asyncio.get_running_loop().time() + milliseconds / 1000)
 
 
-def is_over() -> bool:
-    """Whether nobody waits any more for what this task does."""
-    until = _until.get()
-    return until is not None and asyncio.get_running_loop().time() >= until
+def waited_until() -> float | None:
+    """Until when somebody waits for what this task does, as the event loop has it; None: for ever."""
+    return _until.get()
+
+
+def wait_until(moment: float | None) -> None:
+    """Note until when the result of this task, and of those it creates, is waited for."""
+    _until.set(moment)
+
+
+def is_over(moment: float | None) -> bool:
+    """Whether what somebody waits for until then would come too late."""
+    return moment is not None and asyncio.get_running_loop().time() >= moment

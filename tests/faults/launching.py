@@ -74,10 +74,12 @@ def _named(rpc: str, inner: Any, pass_by: PassBy) -> Any:
 
 
 def _around(inner: Any, pass_by: PassBy) -> Any:
+    from authsvc.stores.sql import rotations
+
     async def change(
         self: Any, statement: Any, values: Any = NO_VALUES, event: AuditEvent | None = None
     ) -> Any:
-        if event is None or event.event not in _CHANGES:
+        if statement is not rotations.ROTATE_EACH and (event is None or event.event not in _CHANGES):
             return await inner(self, statement, values, event)
         pass_by("before commit")
         rows = await inner(self, statement, values, event)

@@ -56,6 +56,7 @@ async def revoke_some(service: Service, count: int) -> list[str]:
 async def test_begins_with_a_snapshot(service: Service) -> None:
     """A new follower first hears all that is in force, up to a revision, and every key."""
     ended = await revoke_some(service, 3)
+    await service.app._tail.reach(3, 5_000)  # its revision follows the entries, which count at once
 
     async with watching(service) as stream:
         first = (await stream.read()).snapshot

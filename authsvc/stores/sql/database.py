@@ -14,7 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from enum import Enum, auto
 from typing import Any
 
-from sqlalchemy import ClauseElement, Delete, Insert, Update, text
+from sqlalchemy import ClauseElement, Delete, Insert, Select, Update, text
 
 from authsvc.core.model import AuditEvent
 from authsvc.stores.sql.compiled import NO_VALUES, Values
@@ -22,6 +22,8 @@ from authsvc.stores.sql.pool import Pool
 
 Row = Sequence[Any]
 Rows = Sequence[Row]
+Change = Insert | Update | Delete | Select[*tuple[Any, ...]]
+"""A statement that changes something; of a SELECT, parts of it do (on PostgreSQL)."""
 
 _SIGN_OF_LIFE = text("SELECT 1")
 
@@ -62,7 +64,7 @@ class Database(ABC):
 
     @abstractmethod
     async def change(
-        self, statement: Insert | Update | Delete, values: Values = NO_VALUES, event: AuditEvent | None = None
+        self, statement: Change, values: Values = NO_VALUES, event: AuditEvent | None = None
     ) -> Rows:
         """Run one statement that changes something, and return its rows once it is committed.
 

@@ -7,14 +7,14 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any
 
-from sqlalchemy import ClauseElement, Delete, Insert, Update
+from sqlalchemy import ClauseElement
 
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.durations import Durations
 from authsvc.core.model import AuditEvent
 from authsvc.core.spans import Spans
 from authsvc.stores.sql.compiled import NO_VALUES, Values
-from authsvc.stores.sql.database import Database, Place, Rows, Transaction
+from authsvc.stores.sql.database import Change, Database, Place, Rows, Transaction
 
 _NO_SPAN: AbstractContextManager[Any] = nullcontext()
 
@@ -44,7 +44,7 @@ class ObservedDatabase(Database):
             return await self._inner.read(statement, values, place)
 
     async def change(
-        self, statement: Insert | Update | Delete, values: Values = NO_VALUES, event: AuditEvent | None = None
+        self, statement: Change, values: Values = NO_VALUES, event: AuditEvent | None = None
     ) -> Rows:
         """Run one statement that changes something."""
         with _Timed(self.numbers, "change"), self._span(statement):

@@ -63,7 +63,7 @@ class Pool:
             connection = await self._keeper.take()
         finally:
             self.waiting -= 1
-        if patience.is_over():
+        if patience.is_over(patience.waited_until()):
             self._keeper.give_back(connection)
             raise StoreUnavailable("a connection came too late")
         self.lent += 1

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]
-from sqlalchemy import ClauseElement, Delete, Insert, Select, Update, select
+from sqlalchemy import ClauseElement, Select, select
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -21,7 +21,7 @@ from authsvc.overdue import Overdue
 from authsvc.stores.sql import address
 from authsvc.stores.sql.audit_rows import per_row_of, prefixed_values
 from authsvc.stores.sql.compiled import NO_VALUES, Compiler, Values, compiler
-from authsvc.stores.sql.database import Database, Place, Rows, Transaction
+from authsvc.stores.sql.database import Change, Database, Place, Rows, Transaction
 from authsvc.stores.sql.limits import Limits
 from authsvc.stores.sql.peers import connection_name
 from authsvc.stores.sql.pool import Pool
@@ -131,7 +131,7 @@ class _Statements:
 
 
 @lru_cache
-def _with_event(statement: Insert | Update | Delete) -> Select[*tuple[Any, ...]]:
+def _with_event(statement: Change) -> Select[*tuple[Any, ...]]:
     """Extend a statement, so that it writes an audit event for each row it returns: one statement, one round trip."""
     changed = statement.cte("changed")
     return select(changed).add_cte(per_row_of(changed))
@@ -180,7 +180,7 @@ class PostgresDatabase(Database):
             return await self._statements.run(connection, statement, values)
 
     async def change(
-        self, statement: Insert | Update | Delete, values: Values = NO_VALUES, event: AuditEvent | None = None
+        self, statement: Change, values: Values = NO_VALUES, event: AuditEvent | None = None
     ) -> Rows:
         """Run one statement that changes something; outside a transaction each is committed by itself."""
         if event is None:

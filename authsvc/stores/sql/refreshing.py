@@ -5,20 +5,37 @@ the others then look at the row as it has become, and no longer match. A revocat
 comes either before a rotation, which then fails, or after it, and then ends the successor too.
 """
 
-from sqlalchemy import BigInteger, Case, Integer, LargeBinary, Text, bindparam, case, select, update
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import BigInteger, Case, Integer, LargeBinary, Text, Update, bindparam, case, select, update
 from sqlalchemy.sql.elements import ColumnElement
+from sqlalchemy.types import TypeEngine
 
 from authsvc.core.contracts import Rotation
 from authsvc.core.model import AuditEvent, RefreshState, Session
+from authsvc.stores.sql.compiled import Values
 from authsvc.stores.sql.database import Database
 from authsvc.stores.sql.rows import REFRESH_COLUMNS, SESSION_COLUMNS, is_id, refresh_state, session, storable
-from authsvc.stores.sql.schema import HASH, sessions
+from authsvc.stores.sql.schema import HASH, ID, sessions
 
 _row = sessions.c
 _WIDTH = len(SESSION_COLUMNS)
-_now = bindparam("now", type_=BigInteger)
-_presented = bindparam("presented_hash", type_=HASH)
-_generation = bindparam("generation", type_=BigInteger)
+Given = Mapping[str, ColumnElement[Any]]
+"""What a statement is given, by name: parameters, or columns of what several are asked for at once."""
+ROTATION: Mapping[str, TypeEngine[Any]] = {
+    "session_id": ID,
+    "caller_id": Text(),
+    "generation": BigInteger(),
+    "presented_hash": HASH,
+    "successor_hash": HASH,
+    "sealed": LargeBinary(),
+    "now": BigInteger(),
+    "ip_address": Text(),
+    "user_agent": Text(),
+}
+"""What a rotation is given, and of which type; its values come from `rotation_values`."""
+_GIVEN: Given = {name: bindparam(name, type_=kind) for name, kind in ROTATION.items()}
 
 
 def _smaller(one: ColumnElement[int], other: ColumnElement[int]) -> Case[int]:
@@ -26,36 +43,46 @@ def _smaller(one: ColumnElement[int], other: ColumnElement[int]) -> Case[int]:
     return case((one < other, one), else_=other)
 
 
-_refreshable = (
-    _row.id == bindparam("session_id"),
-    _row.client_id == bindparam("caller_id"),
-    _row.revoked_at.is_(None),
-    _row.refresh_expires_at > _now,
-    _row.refresh_idle_expires_at > _now,
-)
-_ROTATE = (
-    update(sessions)
-    .where(*_refreshable, _row.refresh_generation == _generation, _row.refresh_hash == _presented)
-    .values(
-        refresh_generation=_row.refresh_generation + 1,
-        previous_refresh_hash=_row.refresh_hash,
-        refresh_hash=bindparam("successor_hash", type_=HASH),
-        sealed_successor=bindparam("sealed", type_=LargeBinary),
-        rotated_at=_now,
-        rotated_ip_address=bindparam("ip_address", type_=Text),
-        rotated_user_agent=bindparam("user_agent", type_=Text),
-        replay_count=0,
-        refresh_idle_expires_at=_smaller(_now + _row.refresh_idle_ms, _row.refresh_expires_at),
+def _refreshable(given: Given) -> tuple[ColumnElement[bool], ...]:
+    return (
+        _row.id == given["session_id"],
+        _row.client_id == given["caller_id"],
+        _row.revoked_at.is_(None),
+        _row.refresh_expires_at > given["now"],
+        _row.refresh_idle_expires_at > given["now"],
     )
-    .returning(*SESSION_COLUMNS)
-)
 
+
+def rotating(given: Given) -> Update:
+    """Build the one conditional UPDATE."""
+    return (
+        update(sessions)
+        .where(
+            *_refreshable(given),
+            _row.refresh_generation == given["generation"],
+            _row.refresh_hash == given["presented_hash"],
+        )
+        .values(
+            refresh_generation=_row.refresh_generation + 1,
+            previous_refresh_hash=_row.refresh_hash,
+            refresh_hash=given["successor_hash"],
+            sealed_successor=given["sealed"],
+            rotated_at=given["now"],
+            rotated_ip_address=given["ip_address"],
+            rotated_user_agent=given["user_agent"],
+            replay_count=0,
+            refresh_idle_expires_at=_smaller(given["now"] + _row.refresh_idle_ms, _row.refresh_expires_at),
+        )
+    )
+
+
+_ROTATE = rotating(_GIVEN).returning(*SESSION_COLUMNS)
 _REPLAY = (
     update(sessions)
     .where(
-        *_refreshable,
-        _row.refresh_generation == _generation + 1,
-        _row.previous_refresh_hash == _presented,
+        *_refreshable(_GIVEN),
+        _row.refresh_generation == _GIVEN["generation"] + 1,
+        _row.previous_refresh_hash == _GIVEN["presented_hash"],
         _row.rotated_at >= bindparam("rotated_after"),
         _row.replay_count < bindparam("replay_limit", type_=Integer),
     )
@@ -79,7 +106,13 @@ async def rotate(database: Database, rotation: Rotation, event: AuditEvent) -> S
     """Rotate, or return None if the row is not as the rotation says. On PostgreSQL one round trip, audit included."""
     if not is_id(rotation.session_id):
         return None
-    values = {
+    rows = await database.change(_ROTATE, rotation_values(rotation), event)
+    return session(rows[0]) if rows else None
+
+
+def rotation_values(rotation: Rotation) -> Values:
+    """Write a rotation as values for ROTATION."""
+    return {
         "session_id": rotation.session_id,
         "caller_id": rotation.client_id,
         "generation": rotation.generation,
@@ -90,8 +123,6 @@ async def rotate(database: Database, rotation: Rotation, event: AuditEvent) -> S
         "ip_address": storable(rotation.device.ip_address),
         "user_agent": storable(rotation.device.user_agent),
     }
-    rows = await database.change(_ROTATE, values, event)
-    return session(rows[0]) if rows else None
 
 
 async def replay(

@@ -1,6 +1,7 @@
 """Owns sessions, one row each: to create, find and touch. Leaves refreshing, stepping up and ending to those."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 
 from sqlalchemy import BigInteger, and_, bindparam, insert, or_, select, tuple_, update
 
@@ -11,6 +12,8 @@ from authsvc.stores.sql.database import Database, Place
 from authsvc.stores.sql.failures import RuleBroken
 from authsvc.stores.sql.rows import SESSION_COLUMNS, is_id, session, session_values
 from authsvc.stores.sql.schema import ID, sessions, users
+
+Rotate = Callable[[Rotation, AuditEvent], Awaitable[Session | None]]
 
 _row = sessions.c
 
@@ -64,8 +67,10 @@ _TOUCH = (
 class SessionStore:
     """core.contracts.SessionStore."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, rotate: Rotate | None = None) -> None:
+        """`rotate`: another way than one by one, where the database has one."""
         self._database = database
+        self._rotate = rotate or partial(refreshing.rotate, database)
 
     async def create(
         self, session: Session, tokens: NewTokens, password_changed_at: int, audit: AuditEvent
@@ -130,7 +135,7 @@ class SessionStore:
 
     async def rotate(self, rotation: Rotation, audit: AuditEvent) -> Session | None:
         """Rotate if and only if the row is exactly at the presented token, owned by the client, live and unexpired."""
-        return await refreshing.rotate(self._database, rotation, audit)
+        return await self._rotate(rotation, audit)
 
     async def replay(
         self,

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiosqlite
-from sqlalchemy import ClauseElement, Connection, Delete, Insert, Update, event
+from sqlalchemy import ClauseElement, Connection, event
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -18,7 +18,7 @@ from authsvc.core.clock import SECOND
 from authsvc.core.model import AuditEvent
 from authsvc.stores.sql.audit_rows import INSERT_EVENT, of_row
 from authsvc.stores.sql.compiled import NO_VALUES, Compiler, Values, compiler
-from authsvc.stores.sql.database import Database, Place, Rows, Transaction
+from authsvc.stores.sql.database import Change, Database, Place, Rows, Transaction
 from authsvc.stores.sql.limits import Limits
 from authsvc.stores.sql.pool import EngineKeeper, Pool
 from authsvc.stores.sql.rows import event_values
@@ -118,7 +118,7 @@ class SqliteDatabase(Database):
             return list(await connection.execute_fetchall(compiled.sql, compiled.arguments(values)))
 
     async def change(
-        self, statement: Insert | Update | Delete, values: Values = NO_VALUES, event: AuditEvent | None = None
+        self, statement: Change, values: Values = NO_VALUES, event: AuditEvent | None = None
     ) -> Rows:
         """Run one statement that changes something, and the event's if it returned a row, in a transaction."""
         async with self.write() as transaction:

@@ -13,8 +13,9 @@ from authsvc.stores.sql.logins import LoginStore
 from authsvc.stores.sql.observed import ObservedDatabase
 from authsvc.stores.sql.peers import ConnectedPeers, NoPeers
 from authsvc.stores.sql.revocations import RevocationLog
+from authsvc.stores.sql.rotations import Rotations
 from authsvc.stores.sql.second_factors import SecondFactorStore
-from authsvc.stores.sql.sessions import SessionStore
+from authsvc.stores.sql.sessions import Rotate, SessionStore
 from authsvc.stores.sql.sqlite import SqliteDatabase
 from authsvc.stores.sql.users import UserStore
 
@@ -22,7 +23,9 @@ from authsvc.stores.sql.users import UserStore
 class SqlStores:
     """Every store of one database. What each promises is in `core.contracts`."""
 
-    def __init__(self, database: ObservedDatabase, instance: str, peers: Peers) -> None:
+    def __init__(
+        self, database: ObservedDatabase, instance: str, peers: Peers, rotate: Rotate | None = None
+    ) -> None:
         self.database = database
         self.instance = instance
         """The name of the instance that uses them; empty for other programs."""
@@ -31,7 +34,7 @@ class SqlStores:
         self.logins = LoginStore(database)
         self.clients = ClientStore(database)
         self.second_factors = SecondFactorStore(database)
-        self.sessions = SessionStore(database)
+        self.sessions = SessionStore(database, rotate)
         self.log = RevocationLog(database)
         self.keys = KeyStore(database)
         self.audit = AuditLog(database)
@@ -69,4 +72,5 @@ def open_stores(
     from authsvc.stores.sql.postgresql import PostgresDatabase  # asyncpg is installed only where it is used
 
     database = PostgresDatabase(url, pool_size, reserved_size, limits, instance)
-    return SqlStores(ObservedDatabase(database, spans), instance, ConnectedPeers(database))
+    observed = ObservedDatabase(database, spans)
+    return SqlStores(observed, instance, ConnectedPeers(database), Rotations(observed).rotate)
