@@ -7,11 +7,13 @@ and they from another, so that neither waits for the other on the callers' side.
 
 import asyncio
 import itertools
+import random
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from math import nan
 from multiprocessing.connection import Connection
 from time import perf_counter
@@ -33,21 +35,22 @@ TIMES = 10
 SECONDS = 10.0
 _VALIDATIONS_A_SECOND = 100.0
 _VICTIMS_LOGINS_A_SECOND = 2.0
-# Logins that two slots can check in a second, without anything else to do.
-_CHECKED_A_SECOND = 60.0
+_IN_FLIGHT_TO_SEE = 8  # while it is found out how many guesses can be checked in a second
+_SECONDS_TO_SEE = 2.0
 _DEADLINE_S = 10.0
-_TICK_S = 0.005
 _LOOK_AT_MEMORY_S = 0.02
 _MIB = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Where, as whom, how long; `logs_in`: whether the victim is to log in meanwhile."""
+    """Where, as whom, how long. `rate`: guesses a second, 0 for as many as can be checked; `logs_in`: whether the
+    victim is to log in meanwhile."""
 
     address: str
     seeded: Seeded
     seconds: float
+    rate: float = 0.0
     logs_in: bool = False
 
 
@@ -120,14 +123,22 @@ class _Flood:
         self._numbers = itertools.count()
 
     async def carry_out(self, order: Order) -> Seen:
-        """Guess ten times as often as can be checked."""
+        """Guess, again and again."""
         if not self._stubs:
             options = (("grpc.use_local_subchannel_pool", 1),)
             channels = [grpc.aio.insecure_channel(order.address, options) for _ in range(4)]
             self._stubs = [auth_service_pb2_grpc.AuthServiceStub(channel) for channel in channels]
         seen = Seen()
-        await at_rate(lambda: self._guess(order.seeded, seen), TIMES * _CHECKED_A_SECOND, order.seconds)
+        if order.rate:
+            await at_rate(lambda: self._guess(order.seeded, seen), order.rate, order.seconds)
+        else:
+            until = perf_counter() + order.seconds
+            await asyncio.gather(*(self._repeat(order.seeded, seen, until) for _ in range(_IN_FLIGHT_TO_SEE)))
         return seen
+
+    async def _repeat(self, seeded: Seeded, seen: Seen, until: float) -> None:
+        while perf_counter() < until:
+            await self._guess(seeded, seen)
 
     async def _guess(self, seeded: Seeded, seen: Seen) -> None:
         number = next(self._numbers)
@@ -159,14 +170,24 @@ class LoginFloodRow:
         lasting = SECONDS if seconds > 1 else seconds
         order = Order(server.address, server.seeded, lasting)
         quiet: Seen = stage.ask(run_others, order)
+        rate = TIMES * _checked_a_second(stage)
         memory = psutil.Process(server.watched["cpu_us"])
         idle = _resident(memory)
-        during = Order(server.address, server.seeded, lasting, logs_in=True)
+        during = replace(order, logs_in=True)
         with ThreadPoolExecutor(2) as both, _watching(memory) as most:
-            flood = both.submit(stage.ask, run_flood, order)
+            flood = both.submit(stage.ask, run_flood, replace(order, rate=rate))
             others: Seen = both.submit(stage.ask, run_others, during).result()
             guesses: Seen = flood.result()
         return _sample(lasting, quiet, others, guesses, (most[0] - idle) / _MIB)
+
+
+@cache
+def _checked_a_second(stage: Stage) -> float:
+    """How many guesses can be checked. Found out once: after a flood all are slowed down for a while."""
+    server = stage.sqlite
+    assert server.seeded is not None
+    seen: Seen = stage.ask(run_flood, Order(server.address, server.seeded, _SECONDS_TO_SEE))
+    return seen.ends["UNAUTHENTICATED"] / _SECONDS_TO_SEE
 
 
 def _sample(seconds: float, quiet: Seen, others: Seen, guesses: Seen, more_mib: float) -> Sample:
@@ -204,13 +225,13 @@ def _login(username: str, password: str, ip_address: str, device_token: str = ""
 
 
 async def at_rate(call: Callable[[], Awaitable[None]], rate: float, seconds: float) -> None:
-    """Begin so many calls a second, whether or not those before have ended; wait for the last."""
-    began, calls, offered = perf_counter(), set[asyncio.Future[None]](), 0
-    while (now := perf_counter() - began) < seconds:
-        while offered < rate * now:
-            calls.add(asyncio.ensure_future(call()))
-            offered += 1
-        await asyncio.sleep(_TICK_S)
+    """Begin so many calls a second, each by chance, whether or not those before have ended; wait for the last."""
+    chance, calls = random.Random(rate), set[asyncio.Future[None]]()  # noqa: S311  nothing is to be kept from anybody
+    due = began = perf_counter()
+    while due - began < seconds:
+        due += chance.expovariate(rate)
+        await asyncio.sleep(due - perf_counter())
+        calls.add(asyncio.ensure_future(call()))
     await asyncio.gather(*calls)
 
 

@@ -1,6 +1,6 @@
 """Owns what runs in a process that hashes: requests from standard input, answers to standard output, one after another.
 
-Run as a file, with nothing of authsvc: `child.py LIBRARIES… MEMORY_KIB PASSES NICENESS`. The first answer says that it
+Run as a file, with nothing of authsvc: `child.py LIBRARIES… MEMORY_KIB PASSES`. The first answer says that it
 is ready. Ends when its owner does: then standard input does. Leaves who asks, and when, to `processes`.
 """
 
@@ -8,8 +8,6 @@ import os
 import signal
 import struct
 import sys
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, BinaryIO
 
 REQUEST = struct.Struct(">II")
@@ -19,11 +17,12 @@ ANSWER = struct.Struct(">BI")
 YES, NO, FAILED = 1, 0, 2
 # After its second hash the C library keeps the memory: a flood of logins then takes no more than there is already.
 _WARM_UP = 2
+_NICENESS = 10
 
 
 def main(arguments: list[str]) -> None:
     """Hash until nobody asks any more."""
-    *libraries, memory_kib, passes, niceness = arguments
+    *libraries, memory_kib, passes = arguments
     sys.path += libraries
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # sent to a whole group: what is under way is finished
@@ -32,7 +31,7 @@ def main(arguments: list[str]) -> None:
     hasher = argon2.PasswordHasher(int(passes), int(memory_kib), 1)
     for _ in range(_WARM_UP):
         hasher.hash(b"")
-    _step_back(niceness)
+    _step_back()
     asked, told = sys.stdin.buffer, sys.stdout.buffer
     _tell(told, YES)  # ready
     while (request := asked.read(REQUEST.size)) and len(request) == REQUEST.size:
@@ -40,12 +39,13 @@ def main(arguments: list[str]) -> None:
         _answer(told, hasher, asked.read(hash_length).decode(), asked.read(password_length))
 
 
-def _step_back(niceness: str) -> None:
-    """Give way to everybody else: by the priority of this process, and where Linux counts sessions first, of this one's
-    own (sched(7), autogroups)."""
-    os.nice(int(niceness))
-    with suppress(OSError):
-        Path("/proc/self/autogroup").write_text(niceness)
+def _step_back() -> None:
+    """Give way to everybody else, at once: what is idle to Linux (sched(7), SCHED_IDLE) leaves the CPU as soon as
+    anything else wakes up. Of a lower priority alone it would first use up its slice of some milliseconds."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    except (AttributeError, OSError):  # not Linux, or not allowed
+        os.nice(_NICENESS)
 
 
 def _answer(told: BinaryIO, hasher: Any, password_hash: str, password: bytes) -> None:

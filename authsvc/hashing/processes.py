@@ -1,8 +1,8 @@
 """Owns the processes that hash for a server: started with it, replaced when one dies, ended with it.
 
 Apart from the server's own, so that hashing takes from the event loop only the CPU that it leaves. Threads of a lower
-priority would at times hold the interpreter's lock while others kept them from the CPU, and everything would wait; and
-Linux counts what threads use as the whole session's. Leaves hashing to `child`, and who may next to core.hashing_slots.
+priority would at times hold the interpreter's lock while others kept them from the CPU, and everything would wait.
+Leaves hashing to `child`, and who may next to core.hashing_slots.
 """
 
 import asyncio
@@ -16,8 +16,6 @@ from authsvc.core.errors import Overloaded
 from authsvc.core.hashing_threads import HashCost
 from authsvc.hashing import child
 
-# How far hashing steps back behind everything else, as `nice` has it.
-_NICENESS = 10
 _GOODBYE_S = 2.0
 _GONE = (asyncio.IncompleteReadError, BrokenPipeError, ConnectionResetError)
 
@@ -59,7 +57,7 @@ class HashingProcesses:
     def __init__(self, count: int, cost: HashCost) -> None:
         self._count = count
         self._command = [sys.executable, "-I", "-S", child.__file__, *_libraries()]
-        self._command += [str(cost.memory_kib), str(cost.time_cost), str(_NICENESS)]
+        self._command += [str(cost.memory_kib), str(cost.time_cost)]
         self._idle: asyncio.Queue[_Child] = asyncio.Queue()
         self._all: set[_Child] = set()
 
@@ -101,9 +99,10 @@ class HashingProcesses:
 
     async def _start_one(self) -> _Child:
         pipe = asyncio.subprocess.PIPE
-        # In a session of their own: signals from a terminal are for us, and their CPU is not counted as ours.
+        # In a group of their own: signals from a terminal are for us. But in our session, or Linux may count them as
+        # somebody else's, with a right to as much as we have (sched(7), autogroups).
         process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=pipe, stdout=pipe, env={}, start_new_session=True
+            *self._command, stdin=pipe, stdout=pipe, env={}, process_group=0
         )
         if process.stdin is None or process.stdout is None:
             raise HashingFailed

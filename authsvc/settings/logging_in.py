@@ -25,7 +25,7 @@ class LoginSettings(Given):
     password_min_length: int = Field(default=15, ge=8, le=128)
     totp_issuer: str = Field(default="", max_length=64, pattern=r"^[^:\x00-\x1f]*$")
     """What authenticator apps show beside the username; empty: the host of the issuer."""
-    password_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1)
+    password_slots: int = Field(default_factory=lambda: max(1, (os.cpu_count() or 1) - 1), ge=1)
     password_memory_kib: int = Field(default=_MINIMUM.memory_kib, ge=_MINIMUM.memory_kib, le=1024 * 1024)
     password_passes: int = Field(default=_MINIMUM.time_cost, ge=_MINIMUM.time_cost, le=16)
     known_device: DurationOrNone = 90 * DAY

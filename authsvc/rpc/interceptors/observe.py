@@ -1,7 +1,8 @@
 """Owns counting, timing and logging calls, and that each ends OK or refused. Leaves what a refusal is to `errors`.
 
 Logs never hold a message, metadata or a token: only the method, the outcome, how long it took and the caller's ids.
-Success of a quiet RPC is counted, not logged; its refusals are logged, but no more than some each second.
+Success of a quiet RPC is counted, not logged; its refusals are logged, but no more than some each second. So are those
+of any RPC for want of room, or for asking too often: whoever floods the service must not flood its log.
 """
 
 from time import perf_counter
@@ -10,11 +11,12 @@ from typing import Any
 import structlog
 
 from authsvc.rpc.call import Call
+from authsvc.rpc.errors import Code
 from authsvc.rpc.interceptors.errors import Errors
 from authsvc.rpc.interceptors.handler import Handler, Method
 from authsvc.rpc.metrics import CallMetrics
 
-QUIET_REFUSALS_PER_SECOND = 10
+REFUSALS_PER_SECOND = 10
 _log = structlog.get_logger("authsvc.call")
 
 
@@ -24,7 +26,7 @@ class Observe:
     def __init__(self, metrics: CallMetrics, errors: Errors) -> None:
         self._metrics = metrics
         self._errors = errors
-        self._ration = _Ration(QUIET_REFUSALS_PER_SECOND)
+        self._ration = _Ration(REFUSALS_PER_SECOND)
 
     def wrap(self, handler: Handler, method: Method) -> Handler:
         """Return the handler to use instead. It raises Refused, and no other exception but CancelledError."""
@@ -43,7 +45,8 @@ class Observe:
                 refused = self._errors.refused(error, method.name)
                 code = refused.status.code.name
                 metrics.refuse(method.name, refused.status.reason)
-                if not quiet or self._ration.allows(started):
+                is_rationed = quiet or refused.status.code is Code.RESOURCE_EXHAUSTED
+                if not is_rationed or self._ration.allows(started):
                     self._write(method, call, code, started, refused.status.reason)
                 raise refused from None
             finally:
