@@ -44,22 +44,11 @@ class Receiver:
         size = _ENTRY_BYTES * len(metadata) + sum([len(name) + len(value) for name, value in metadata])
         if size > METADATA_MAX_BYTES:
             raise InvalidRequest(("metadata", f"must not be larger than {METADATA_MAX_BYTES} bytes"))
-        message = await self._in_time(context)
-        if message is grpc.aio.EOF:
-            raise InvalidRequest(("request", "is missing"))
-        try:
-            return read(message)
-        except DecodeError:
-            raise InvalidRequest(
-                ("request", "cannot be read as the message that this method takes")
-            ) from None
-
-    async def _in_time(self, context: Context) -> Any:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  for the type checker: handlers run in tasks
         self._waiting.begin(task)
         try:
-            message = await context.read()
+            message: Any = await context.read()
         except asyncio.CancelledError:
             if self._waiting.end(task) or task.uncancel():
                 raise  # by somebody else
@@ -68,4 +57,13 @@ class Receiver:
             self._waiting.end(task)
             raise
         self._waiting.end(task)
-        return message
+        return _read(message, read)
+
+
+def _read(message: Any, read: Read) -> Message:
+    if message is grpc.aio.EOF:
+        raise InvalidRequest(("request", "is missing"))
+    try:
+        return read(message)
+    except DecodeError:
+        raise InvalidRequest(("request", "cannot be read as the message that this method takes")) from None
