@@ -71,10 +71,11 @@ class Health:
             changed = self._changed
             if said != (now := self._response(request.service)):
                 said = now
-                yield now
-            if self._closed:
+                yield now  # it may be another by the time that this is sent
+            elif self._closed:
                 return
-            await changed.wait()
+            else:
+                await changed.wait()
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register with the server."""

@@ -20,6 +20,7 @@ LATE = pytest.mark.skipif(
 NOT_NOW = "DEPENDENCY_UNAVAILABLE"
 PATIENCE_S = 8.0
 RECOVERY_S = 2.0
+ENDS_S = 0.6  # half a second to hear of it, and asking
 
 
 class Asking:
@@ -105,6 +106,15 @@ async def recovers(ask: Callable[[], Awaitable[str]]) -> None:
         return await ask() == "OK"
 
     await until(succeeds, allowed(RECOVERY_S))
+
+
+async def ends(ask: Callable[[], Awaitable[str]]) -> None:
+    """Wait until a session has ended; fail the test if that takes longer than it may at another instance."""
+
+    async def is_over() -> bool:
+        return await ask() == "SESSION_NOT_ACTIVE"
+
+    await until(is_over, allowed(ENDS_S))
 
 
 async def timed(call: Awaitable[Any]) -> tuple[Any, float]:

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from unittest.mock import AsyncMock
 
 import grpc
 import grpc.aio
@@ -11,6 +12,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from authsvc.core.contracts import StoreUnavailable
 from authsvc.core.model import Permission
+from authsvc.rpc.health import Health
 from authsvc.rpc.policy import SERVICES
 from tests.parts.service import Service, run_service
 
@@ -114,6 +116,18 @@ async def test_not_serving_while_it_drains(sqlite_url: str) -> None:
 
     assert heard == [NOT_SERVING, grpc.aio.EOF]
     assert answered == NOT_SERVING
+
+
+async def test_a_watch_is_told_before_it_ends() -> None:
+    """What changes while something is being sent is sent, too, also when it is the last. Guard: the `elif` in Watch."""
+    health = Health([])
+    health.set(True)
+    stream = health.Watch(pb.HealthCheckRequest(), AsyncMock())
+
+    first = await anext(stream)
+    health.close()
+
+    assert [first.status, *[each.status async for each in stream]] == [SERVING, NOT_SERVING]
 
 
 async def test_not_serving_when_the_view_is_too_old(
