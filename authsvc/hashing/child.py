@@ -70,4 +70,7 @@ def _tell(told: BinaryIO, end: int, made: bytes = b"") -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except BrokenPipeError:
+        os._exit(0)  # its owner has gone, and nobody hears of anything any more
