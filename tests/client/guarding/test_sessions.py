@@ -80,7 +80,8 @@ async def test_a_tick_is_one_call_and_a_full_batch_another(counting: tuple[Count
 
     await asyncio.gather(*(remote.validate(session_token(number)) for number in range(300)))
 
-    assert [len(batch) for batch in counting[0].batches] == [256, 44]
+    # They are under way together, so either may arrive first.
+    assert sorted(len(batch) for batch in counting[0].batches) == [44, 256]
     await remote.close()
 
 
