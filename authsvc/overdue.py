@@ -5,10 +5,11 @@ that it bounds: 15 of the 290 µs of a whole call. Of those who began the first 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 _T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 class Overdue(Generic[_T]):
@@ -30,6 +31,14 @@ class Overdue(Generic[_T]):
     def end(self, one: _T) -> bool:
         """Say that it has ended. False: it had been given up."""
         return self._until.pop(one, None) is not None
+
+    async def bound(self, one: _T, work: Awaitable[_R]) -> _R:
+        """Return what comes of the work, which must not take longer."""
+        self.begin(one)
+        try:
+            return await work
+        finally:
+            self.end(one)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None

@@ -4,7 +4,6 @@ Everything is on that costs something: the policy, metrics, logging at `info` in
 """
 
 import asyncio
-import gc
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydantic import SecretBytes, SecretStr
 
 from authsvc import logs
 from authsvc.app import open_app
+from authsvc.commands.serving import settle
 from authsvc.hashing.processes import HashingProcesses
 from authsvc.settings import Settings
 
@@ -49,8 +49,7 @@ async def _serve(orders: Connection, place: Place) -> None:
     hasher = HashingProcesses(settings.password_slots, settings.hash_cost)
     app = await open_app(settings, hasher=hasher)
     await app.start()
-    gc.collect()
-    gc.freeze()  # as `authsvc serve` does
+    settle()
     orders.send(app.port)
     await asyncio.to_thread(orders.poll, None)
     await app.stop()

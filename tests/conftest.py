@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.parts.postgres",
     "tests.parts.sql",
+    "tests.parts.wire",
     "tests.parts.valkey",
     "tests.parts.service",
     "tests.parts.listening",

@@ -134,11 +134,11 @@ async def _start_now(settings: Settings, shares_port: bool) -> App:
         if isinstance(error, CannotUnseal):
             raise CommandFailed(_SECRETS_LOST, REFUSED) from None
         raise
-    _settle()
+    settle()
     return app
 
 
-def _settle() -> None:
+def settle() -> None:
     """What is in memory by now stays: the collector need not look at it again, which stopped everything for 100 ms."""
     gc.collect()
     gc.freeze()

@@ -7,7 +7,6 @@ to `worker`.
 
 import asyncio
 import multiprocessing
-import os
 import signal
 import socket
 from collections.abc import Iterable
@@ -77,7 +76,7 @@ def _for_each(settings: Settings, held: dict[str, str], count: int) -> Settings:
     """The settings of one of so many workers: the ports that are held, and its share of the cores for passwords."""
     changed: dict[str, Any] = dict(held)
     if "password_slots" not in settings.model_fields_set:
-        changed["password_slots"] = max(1, ((os.cpu_count() or 1) - 1) // count)
+        changed["password_slots"] = max(1, settings.password_slots // count)
     return settings.model_copy(update=changed)
 
 

@@ -53,10 +53,8 @@ class Receiver:
             if self._waiting.end(task) or task.uncancel():
                 raise  # by somebody else
             raise InvalidRequest(("request", "did not come in time")) from None
-        except BaseException:
+        finally:
             self._waiting.end(task)
-            raise
-        self._waiting.end(task)
         return _read(message, read)
 
 

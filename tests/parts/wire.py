@@ -4,9 +4,11 @@ import asyncio
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
+
+import pytest
 
 from tests.parts.postgres import Postgres
 
@@ -53,12 +55,12 @@ class Wire:
                 await writer.drain()
 
 
-@asynccontextmanager
-async def wire_to(postgres: Postgres) -> AsyncIterator[Wire]:
-    """Lay a wire to a server for as long as the block runs."""
+@pytest.fixture
+async def wire(postgres: Postgres) -> AsyncIterator[Wire]:
+    """A wire to the server."""
     directory = Path(tempfile.mkdtemp(prefix="authsvc-wire-"))  # a socket's path must be short
-    wire = Wire(postgres.directory, directory)
-    server = await asyncio.start_unix_server(wire.connect, directory / _SOCKET)
+    laid = Wire(postgres.directory, directory)
+    server = await asyncio.start_unix_server(laid.connect, directory / _SOCKET)
     async with server:
-        yield wire
+        yield laid
     shutil.rmtree(directory)

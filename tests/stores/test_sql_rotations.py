@@ -14,17 +14,10 @@ from authsvc.stores.sql.schema import audit_events, sessions
 from tests.parts.postgres import Postgres
 from tests.parts.records import NOW, a_rotation, add_session, an_event, an_order
 from tests.parts.sql import PATIENT, audited
-from tests.parts.wire import Wire, wire_to
+from tests.parts.wire import Wire
 
 MANY = 150
 PATIENCE_S = 20.0
-
-
-@pytest.fixture
-async def wire(postgres: Postgres) -> AsyncIterator[Wire]:
-    """A wire to the server."""
-    async with wire_to(postgres) as laid:
-        yield laid
 
 
 @pytest.fixture

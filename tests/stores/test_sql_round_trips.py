@@ -18,14 +18,7 @@ from tests.parts.records import (
     tokens_of,
 )
 from tests.parts.sql import PATIENT, audited
-from tests.parts.wire import Wire, wire_to
-
-
-@pytest.fixture
-async def wire(postgres: Postgres) -> AsyncIterator[Wire]:
-    """A wire to the server."""
-    async with wire_to(postgres) as laid:
-        yield laid
+from tests.parts.wire import Wire
 
 
 @pytest.fixture

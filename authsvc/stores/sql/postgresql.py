@@ -105,29 +105,20 @@ class _Statements:
 
     async def run(self, connection: asyncpg.Connection, statement: ClauseElement, values: Values) -> Rows:
         compiled = self._compile(statement)
-        self._under_way.begin(connection)
-        try:
-            rows: Rows = await connection.fetch(compiled.sql, *compiled.arguments(values))
-            return rows
-        finally:
-            self._under_way.end(connection)
+        rows: Rows = await self._under_way.bound(
+            connection, connection.fetch(compiled.sql, *compiled.arguments(values))
+        )
+        return rows
 
     async def run_many(
         self, connection: asyncpg.Connection, statement: ClauseElement, many: Iterable[Values]
     ) -> None:
         compiled = self._compile(statement)
-        self._under_way.begin(connection)
-        try:
-            await connection.executemany(compiled.sql, [compiled.arguments(each) for each in many])
-        finally:
-            self._under_way.end(connection)
+        arguments = [compiled.arguments(each) for each in many]
+        await self._under_way.bound(connection, connection.executemany(compiled.sql, arguments))
 
     async def say(self, connection: asyncpg.Connection, command: str) -> None:
-        self._under_way.begin(connection)
-        try:
-            await connection.execute(command)
-        finally:
-            self._under_way.end(connection)
+        await self._under_way.bound(connection, connection.execute(command))
 
 
 @lru_cache
